@@ -1,0 +1,1 @@
+"""Steelman the adversary: measure, harden and serve image classifiers."""

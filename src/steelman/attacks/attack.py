@@ -1,0 +1,119 @@
+"""An attack: a rule, what it may do, and what it ascends; called on a model and images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from steelman.attacks import engine
+from steelman.attacks.goals import Break, Goal
+from steelman.attacks.gradients import Estimator, exact
+from steelman.attacks.problem import Problem, Rule
+from steelman.errors import InputError
+from steelman.losses import Loss, cross_entropy
+from steelman.norms import Radius
+from steelman.streams import Streams
+from steelman.threat import Threat
+from steelman.victim import Mode, Victim, check
+
+
+class Result(NamedTuple):
+    """What an attack found for N samples.
+
+    x: (N, *S), the candidate that was kept, inside the threat.  broken: (N,) bool, whether it fools the model (or reaches
+    the target).  natural: (N,) bool, broken before any move.  margin: (N,), positive where broken.  distance: (N,), in the
+    ball's norm.  forwards, backwards: (N,), passes of the model spent on each sample.
+    """
+
+    x: Tensor
+    broken: Tensor
+    natural: Tensor
+    margin: Tensor
+    distance: Tensor
+    forwards: Tensor
+    backwards: Tensor
+
+    @property
+    def accuracy(self) -> float:
+        """The share of samples that are not broken."""
+        return 1.0 - float(self.broken.double().mean())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack:
+    """A named attack; its repr is its record in a report.
+
+    targeted: the labels that it is called with are the classes to reach.
+    """
+
+    name: str
+    threat: Threat
+    rule: Rule[Any]
+    loss: Loss = cross_entropy
+    targeted: bool = False
+    restarts: int = 1
+    gradient: Estimator = exact
+    goal: Goal = Break()
+
+    def __post_init__(self) -> None:
+        if self.restarts < 1 or self.rule.steps < 1:
+            raise InputError(f"expected at least 1 step and 1 restart, got {self.rule.steps} and {self.restarts}")
+
+    def __call__(
+        self,
+        model: Callable[[Tensor], Tensor],
+        x: Tensor,
+        y: Tensor,
+        *,
+        seed: int = 0,
+        indices: Tensor | None = None,
+        slots: int | None = None,
+        mode: Mode = "eval",
+        observe: engine.Observer | None = None,
+    ) -> Result:
+        """Returns what the attack found, on the device of x.
+
+        x: (N, *S), floating point, in the threat's box.  y: (N,), int64 in [0, K).
+        indices: (N,), the samples' places in their data set: they key the random streams; 0 … N-1 unless told.
+        slots: samples in the model at once, 128 on a CPU and 1,024 on a GPU unless told.
+        mode: the mode the model is attacked in; it is put back afterwards.
+        Raises InputError for images outside the box, labels out of range, or a model that gives no finite logits.
+        """
+        check(x, y, low=self.threat.low, high=self.threat.high)
+        eps = self.threat.eps
+        if isinstance(eps, Tensor) and eps.dim() and eps.shape != y.shape:
+            raise InputError(f"expected one eps, or one for each of {len(y)} samples, got {len(eps)}")
+        with torch.inference_mode(False):
+            indices = torch.arange(len(x), device=x.device) if indices is None else indices.to(x.device)
+            problem = Problem(x.detach().clone(), y.detach().long().clone(), self.threat, Streams.of(seed, indices))
+            with Victim(model, mode=mode, targeted=self.targeted, seed=seed, device=x.device) as victim, torch.no_grad():
+                tally = engine.run(
+                    self.rule,
+                    victim,
+                    problem,
+                    loss=self.loss,
+                    goal=self.goal,
+                    gradient=self.gradient,
+                    restarts=self.restarts,
+                    slots=slots or (1024 if x.is_cuda else 128),
+                    observe=observe,
+                )
+        return Result(
+            tally.x, tally.margin > 0, tally.natural, tally.margin, tally.distance, tally.forwards, tally.backwards
+        )
+
+    def at(self, eps: Radius) -> Attack:
+        """Returns the same attack with another radius; steps that are a share of eps follow it."""
+        return replace(self, threat=self.threat.at(eps))
+
+    def with_goal(self, goal: Goal) -> Attack:
+        """Returns the same attack with another goal, as in Worst() or Last()."""
+        return replace(self, goal=goal)
+
+    def through(self, gradient: Estimator) -> Attack:
+        """Returns the same attack looking through another estimator, as in averaged(10) for random models."""
+        return replace(self, gradient=gradient)

@@ -1,0 +1,65 @@
+"""Which candidate of a sample is kept, and when the sample is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Goal(Protocol):
+    """Judges candidates: all arguments (N,), a margin is positive where the sample is broken."""
+
+    @property
+    def leaves(self) -> bool:
+        """Whether a broken sample is done."""
+        ...
+
+    def better(self, margin: Tensor, distance: Tensor, best_margin: Tensor, best_distance: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Break:
+    """Breaks each sample and lets it go; of one that holds, keeps the candidate nearest to breaking."""
+
+    leaves = True
+
+    def better(self, margin: Tensor, distance: Tensor, best_margin: Tensor, best_distance: Tensor) -> Tensor:
+        """Returns (N,) bool: whether a candidate replaces the best so far."""
+        return margin > best_margin
+
+
+@dataclass(frozen=True)
+class Worst:
+    """Takes every step and keeps the largest margin."""
+
+    leaves = False
+
+    def better(self, margin: Tensor, distance: Tensor, best_margin: Tensor, best_distance: Tensor) -> Tensor:
+        """Returns (N,) bool: whether a candidate replaces the best so far."""
+        return margin > best_margin
+
+
+@dataclass(frozen=True)
+class Last:
+    """Takes every step and keeps the last candidate, whatever it does."""
+
+    leaves = False
+
+    def better(self, margin: Tensor, distance: Tensor, best_margin: Tensor, best_distance: Tensor) -> Tensor:
+        """Returns (N,) bool: whether a candidate replaces the best so far."""
+        return torch.ones_like(margin, dtype=torch.bool)
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Takes every step and keeps the smallest change that breaks; of one that holds, the largest margin."""
+
+    leaves = False
+
+    def better(self, margin: Tensor, distance: Tensor, best_margin: Tensor, best_distance: Tensor) -> Tensor:
+        """Returns (N,) bool: whether a candidate replaces the best so far."""
+        broken, before = margin > 0, best_margin > 0
+        return (broken & ~before) | (broken & before & (distance < best_distance)) | (~before & (margin > best_margin))

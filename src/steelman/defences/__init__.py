@@ -1,0 +1,65 @@
+"""Defences: modules in front of a classifier, composed by `nn.Sequential`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from steelman import weights
+from steelman.defences.purifiers import ConvAutoencoder, UNetPurifier
+from steelman.defences.straight_through import StraightThrough
+from steelman.errors import InputError, unknown
+
+__all__ = [
+    "ConvAutoencoder",
+    "StraightThrough",
+    "UNetPurifier",
+    "build",
+    "catalogue",
+    "guard",
+    "load",
+    "shipped",
+]
+
+catalogue: dict[str, type[nn.Module]] = {"conv-autoencoder": ConvAutoencoder, "unet": UNetPurifier}
+
+_SHIPPED = Path(__file__).parent / "shipped"
+
+
+def guard(purifier: nn.Module, classifier: nn.Module) -> nn.Sequential:
+    """Returns the pipeline: the classifier with the purifier in front, which is the adaptive attacker's model too."""
+    return nn.Sequential(purifier, classifier).eval()
+
+
+def shipped() -> list[str]:
+    """Returns the names of the defences whose trained weights ship, as in "mnist/unet"."""
+    return sorted(str(path.relative_to(_SHIPPED).with_suffix("")) for path in _SHIPPED.glob("*/*.safetensors"))
+
+
+def load(name: str | Path) -> nn.Module:
+    """Returns a trained defence in evaluation mode.
+
+    name: a shipped one, as in "mnist/unet", or a safetensors file that `steelman train purifier` wrote.
+    Raises InputError for another name or file.
+    """
+    path = _SHIPPED / f"{name}.safetensors" if str(name) in shipped() else Path(name)
+    if not path.is_file():
+        raise unknown("defence", str(name), [*shipped(), "a safetensors file"])
+    _, settings = weights.read(path)
+    kind = settings.get("defence")
+    if kind not in catalogue:
+        raise InputError(f"expected the weights of a defence in {path}, got those of {settings.get('model', 'another network')}")
+    defence = catalogue[str(kind)](**settings["arguments"])  # type: ignore[arg-type]
+    weights.fill(defence, path)
+    return defence.eval()
+
+
+def build(name: str, *, channels: int) -> nn.Module:
+    """Returns an untrained defence by its catalogue name.
+
+    Raises InputError for another name.
+    """
+    if name not in catalogue:
+        raise unknown("defence", name, catalogue)
+    return catalogue[name](channels=channels)

@@ -1,0 +1,98 @@
+"""Purifiers: auto-encoders that go in front of a classifier, (N, C, H, W) in [0, 1] to the same."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from steelman.errors import InputError
+
+
+class ConvAutoencoder(nn.Module):
+    """The paper's auto-encoder: (N, channels, 32, 32) in [0, 1] to the same, through a code of ten numbers.
+
+    Standard normal noise is added to the code, in training and in use, so that it answers differently twice.
+    Source: arXiv 2312.03520, section 3.3, with the layers of its code.
+    """
+
+    def __init__(self, channels: int = 1, code: int = 10, noise: float = 1.0) -> None:
+        super().__init__()
+        self.settings = {"channels": channels, "code": code, "noise": noise}
+        self.noise = noise
+        self.encoder = nn.Sequential(
+            nn.Conv2d(channels, 8, 3, stride=2, padding=1),
+            nn.GELU(),
+            nn.Conv2d(8, 16, 3, stride=2, padding=1),
+            nn.BatchNorm2d(16),
+            nn.GELU(),
+            nn.Conv2d(16, 32, 3, stride=2),
+            nn.GELU(),
+            nn.Flatten(),
+            nn.Linear(288, 128),
+            nn.GELU(),
+            nn.Linear(128, code),
+        )
+        self.decoder = nn.Sequential(
+            nn.Linear(code, 128),
+            nn.GELU(),
+            nn.Linear(128, 288),
+            nn.GELU(),
+            nn.Unflatten(1, (32, 3, 3)),
+            nn.ConvTranspose2d(32, 16, 3, stride=2, output_padding=1),
+            nn.BatchNorm2d(16),
+            nn.GELU(),
+            nn.ConvTranspose2d(16, 8, 3, stride=2, padding=1, output_padding=1),
+            nn.BatchNorm2d(8),
+            nn.GELU(),
+            nn.ConvTranspose2d(8, channels, 3, stride=2, padding=1, output_padding=1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        _fits(self, x, self.settings["channels"], 32)
+        code = self.encoder(x)
+        out: Tensor = self.decoder(code + self.noise * torch.randn_like(code))
+        return out
+
+
+class UNetPurifier(nn.Module):
+    """Ours: a U-shaped convolutional auto-encoder, (N, channels, H, W) in [0, 1] to the same, H and W multiples of 4.
+
+    Pixels are folded 2×2 into channels at once, so that no layer works at full size; the code is a quarter of the side.
+    GELU throughout; Gaussian noise on the code while it trains, none in use, where it is deterministic.
+    """
+
+    def __init__(self, channels: int = 1, width: int = 32, code: int = 96, depth: int = 3, noise: float = 0.1) -> None:
+        super().__init__()
+        self.settings = {"channels": channels, "width": width, "code": code, "depth": depth, "noise": noise}
+        self.noise = noise
+        self.enter = nn.Conv2d(4 * channels, width, 3, padding=1)
+        self.fine = nn.Conv2d(width, width, 3, padding=1)
+        self.down = nn.Conv2d(width, code, 3, stride=2, padding=1)
+        self.coarse = nn.ModuleList(nn.Conv2d(code, code, 3, padding=1) for _ in range(depth))
+        self.up = nn.ConvTranspose2d(code, width, 2, stride=2)
+        self.merge = nn.Conv2d(2 * width, width, 3, padding=1)
+        self.leave = nn.Conv2d(width, 4 * channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        _fits(self, x, self.settings["channels"], 4)
+        fine = F.gelu(self.enter(F.pixel_unshuffle(x, 2)))
+        fine = fine + F.gelu(self.fine(fine))
+        code = F.gelu(self.down(fine))
+        for layer in self.coarse:
+            code = code + F.gelu(layer(code))
+        if self.training and self.noise:
+            code = code + self.noise * torch.randn_like(code)
+        merged = F.gelu(self.merge(torch.cat([fine, F.gelu(self.up(code))], dim=1)))
+        return torch.sigmoid(F.pixel_shuffle(self.leave(merged), 2))
+
+
+def _fits(purifier: nn.Module, x: Tensor, channels: object, multiple: int) -> None:
+    name = type(purifier).__name__
+    if x.dim() != 4 or x.shape[1] != channels:
+        raise InputError(f"expected images (N, {channels}, H, W) for {name}, got {tuple(x.shape)}")
+    exact = multiple == 32
+    if (exact and x.shape[-2:] != (32, 32)) or x.shape[-1] % multiple or x.shape[-2] % multiple:
+        wanted = "32×32" if exact else f"sides that are multiples of {multiple}"
+        raise InputError(f"expected images of {wanted} for {name}, got {tuple(x.shape)}: use models.Resized(purifier, 32)")

@@ -1,0 +1,73 @@
+"""Classifiers from [0, 1] images to logits, and the weights that ship."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import nn
+
+from steelman import weights
+from steelman.errors import InputError, unknown
+from steelman.models.cnn import CNN
+from steelman.models.resized import Resized, resize
+from steelman.models.vgg import VGG16, PaperVGG, transfer
+
+__all__ = ["CNN", "VGG16", "PaperVGG", "Resized", "build", "catalogue", "load", "resize", "shipped", "transfer"]
+
+catalogue: dict[str, Callable[..., nn.Module]] = {"cnn": CNN, "vgg16": VGG16, "paper_vgg": PaperVGG}
+
+_SHIPPED = Path(__file__).parent / "shipped"
+
+
+def shipped() -> list[str]:
+    """Returns the names of the classifiers whose trained weights ship, as in "mnist/cnn"."""
+    return sorted(str(path.relative_to(_SHIPPED).with_suffix("")) for path in _SHIPPED.glob("*/*.safetensors"))
+
+
+def load(name: str) -> nn.Module:
+    """Returns a shipped classifier, trained and in evaluation mode.
+
+    name: "data set/model", as in "mnist/cnn"; shipped() lists them.
+    Raises InputError for another name.
+    """
+    if name not in shipped():
+        raise unknown("shipped classifier", name, shipped())
+    path = _SHIPPED / f"{name}.safetensors"
+    _, settings = weights.read(path)
+    model = catalogue[str(settings["model"])](**settings["arguments"])  # type: ignore[arg-type]
+    weights.fill(model, path)
+    return model.eval()
+
+
+def build(name: str, *, channels: int, classes: int, weights_file: Path | str | None = None) -> nn.Module:
+    """Returns a classifier by its catalogue name, by "package.module:factory", or shipped by "data set/model".
+
+    A factory is called without arguments and gives an nn.Module from [0, 1] images to logits.
+    weights_file: safetensors to fill it with.
+    Raises InputError if the name, the factory or the weights are wrong.
+    """
+    if ":" in name:
+        model = _from_factory(name)
+    elif name in catalogue:
+        model = catalogue[name](channels=channels, classes=classes)
+    elif "/" in name:
+        model = load(name)
+    else:
+        raise unknown("model", name, [*catalogue, *shipped(), "package.module:factory"])
+    if weights_file is not None:
+        weights.fill(model, weights_file)
+    return model.eval()
+
+
+def _from_factory(name: str) -> nn.Module:
+    place, _, attribute = name.partition(":")
+    try:
+        factory = getattr(importlib.import_module(place), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"expected a factory at {name!r}, but {error}: is its folder on PYTHONPATH?") from None
+    model = factory()
+    if not isinstance(model, nn.Module):
+        raise InputError(f"expected {name!r} to give an nn.Module, got {type(model).__name__}")
+    return model

@@ -1,0 +1,243 @@
+"""Balls of the Linf, L2, L1 and L0 norms: the only file that knows p.
+
+Every function here works sample by sample on (N, *S): what one sample is does not touch another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from steelman.errors import InputError
+from steelman.streams import Streams
+
+Radius = float | Tensor
+
+
+class Ball(Protocol):
+    """All perturbations of a norm up to a radius, one for all samples or one for each."""
+
+    @property
+    def eps(self) -> Radius: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def sparse(self) -> bool: ...
+    def at(self, eps: Radius) -> Ball: ...
+    def size(self, delta: Tensor) -> Tensor: ...
+    def project(self, delta: Tensor) -> Tensor: ...
+    def steepest(self, grad: Tensor) -> Tensor: ...
+    def sample(self, streams: Streams, like: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Linf:
+    """The largest change of any pixel is at most eps."""
+
+    eps: Radius
+    name = "Linf"
+    sparse = False
+
+    def __post_init__(self) -> None:
+        _checked(self.eps)
+
+    def at(self, eps: Radius) -> Linf:
+        """Returns the ball of the same norm with another radius."""
+        return Linf(eps)
+
+    def size(self, delta: Tensor) -> Tensor:
+        """Returns (N,): the norm of each sample of delta, (N, *S)."""
+        return delta.flatten(1).abs().amax(1)
+
+    def project(self, delta: Tensor) -> Tensor:
+        """Returns the nearest point of the ball to each sample of delta, (N, *S)."""
+        eps = column(self.eps, delta)
+        return delta.clamp(-eps, eps) if isinstance(eps, float) else torch.minimum(torch.maximum(delta, -eps), eps)
+
+    def steepest(self, grad: Tensor) -> Tensor:
+        """Returns (N, *S): the move of norm one that gains most along grad; zero where grad is."""
+        return grad.sign()
+
+    def sample(self, streams: Streams, like: Tensor) -> Tensor:
+        """Returns (N, *S): a uniform draw from the ball for each sample."""
+        return column(self.eps, like) * (2 * streams.uniform(like) - 1)
+
+
+@dataclass(frozen=True, eq=False)
+class L2:
+    """The Euclidean length of the change is at most eps."""
+
+    eps: Radius
+    name = "L2"
+    sparse = False
+
+    def __post_init__(self) -> None:
+        _checked(self.eps)
+
+    def at(self, eps: Radius) -> L2:
+        """Returns the ball of the same norm with another radius."""
+        return L2(eps)
+
+    def size(self, delta: Tensor) -> Tensor:
+        """Returns (N,): the norm of each sample of delta, (N, *S)."""
+        return delta.flatten(1).norm(dim=1)
+
+    def project(self, delta: Tensor) -> Tensor:
+        """Returns the nearest point of the ball to each sample of delta, (N, *S)."""
+        norm = column(self.size(delta), delta)
+        eps = column(self.eps, delta)
+        return torch.where(norm > eps, delta * (eps / norm.clamp_min(_tiny(delta))), delta)
+
+    def steepest(self, grad: Tensor) -> Tensor:
+        """Returns (N, *S): the move of norm one that gains most along grad; zero where grad is."""
+        flat = grad.flatten(1)
+        top = flat.abs().amax(1, keepdim=True)
+        scaled = flat / torch.where(top > 0, top, 1)
+        return (scaled / scaled.norm(dim=1, keepdim=True).clamp_min(_tiny(grad))).view_as(grad)
+
+    def sample(self, streams: Streams, like: Tensor) -> Tensor:
+        """Returns (N, *S): a uniform draw from the ball for each sample."""
+        direction = self.steepest(streams.normal(like))
+        share = streams.derive("radius").uniform(like.flatten(1)[:, :1]).squeeze(1) ** (1 / like[0].numel())
+        return direction * column(share, like) * column(self.eps, like)
+
+
+@dataclass(frozen=True, eq=False)
+class L1:
+    """The changes of all pixels add up to at most eps.
+
+    share: of the pixels, how many one steepest move spreads over. The exact steepest move is a single pixel, which
+    wastes a gradient on it; Tramèr & Boneh 2019, section 3, take the top percent.
+    """
+
+    eps: Radius
+    share: float = 0.01
+    name = "L1"
+    sparse = True
+
+    def __post_init__(self) -> None:
+        _checked(self.eps)
+        if not 0 < self.share <= 1:
+            raise InputError(f"expected a share of the pixels in (0, 1], got {self.share}")
+
+    def at(self, eps: Radius) -> L1:
+        """Returns the ball of the same norm with another radius."""
+        return L1(eps, self.share)
+
+    def size(self, delta: Tensor) -> Tensor:
+        """Returns (N,): the norm of each sample of delta, (N, *S)."""
+        return delta.flatten(1).abs().sum(1)
+
+    def project(self, delta: Tensor) -> Tensor:
+        """Returns the nearest point of the ball to each sample of delta, (N, *S).
+
+        Source: Duchi et al. 2008, figure 1, on every sample at once.
+        """
+        flat = delta.flatten(1)
+        eps = torch.as_tensor(self.eps, dtype=delta.dtype, device=delta.device).expand(len(delta))
+        sorted_, _ = flat.abs().sort(1, descending=True)
+        excess = sorted_.cumsum(1) - eps[:, None]
+        rank = torch.arange(1, flat.shape[1] + 1, device=delta.device, dtype=delta.dtype)
+        last = (sorted_ * rank > excess).sum(1).clamp_min(1)
+        cut = (excess.gather(1, last[:, None] - 1) / last[:, None]).clamp_min(0)
+        shrunk = flat.sign() * (flat.abs() - cut).clamp_min(0)
+        # Rounding of the cumulated sum can leave the result a little outside; the last scaling brings it in.
+        over = shrunk.abs().sum(1, keepdim=True)
+        shrunk = torch.where(over > eps[:, None], shrunk * (eps[:, None] / over.clamp_min(_tiny(delta))), shrunk)
+        return torch.where(self.size(delta)[:, None] > eps[:, None], shrunk, flat).view_as(delta)
+
+    def steepest(self, grad: Tensor) -> Tensor:
+        """Returns (N, *S): a move of norm one, spread evenly over each sample's top share of |grad|; zero where grad is."""
+        flat = grad.flatten(1)
+        picked = _top(flat.abs(), max(1, round(self.share * flat.shape[1]))) & (flat != 0)
+        return (flat.sign() * picked / picked.sum(1, keepdim=True).clamp_min(1)).view_as(grad)
+
+    def sample(self, streams: Streams, like: Tensor) -> Tensor:
+        """Returns (N, *S): a uniform draw from the ball for each sample.
+
+        Exponential magnitudes over their sum, one more than there are pixels, are uniform on the simplex.
+        """
+        flat = like.flatten(1)
+        weight = -torch.log1p(-streams.uniform(flat))
+        spare = -torch.log1p(-streams.derive("radius").uniform(flat[:, :1]))
+        sign = torch.where(streams.derive("sign").uniform(flat) < 0.5, -1.0, 1.0).to(like.dtype)
+        point = sign * weight / (weight.sum(1, keepdim=True) + spare).clamp_min(_tiny(like))
+        return point.view_as(like) * column(self.eps, like)
+
+
+@dataclass(frozen=True, eq=False)
+class L0:
+    """At most eps entries change, each by as much as the box allows."""
+
+    eps: Radius
+    name = "L0"
+    sparse = True
+
+    def __post_init__(self) -> None:
+        _checked(self.eps)
+
+    def at(self, eps: Radius) -> L0:
+        """Returns the ball of the same norm with another radius."""
+        return L0(eps)
+
+    def size(self, delta: Tensor) -> Tensor:
+        """Returns (N,): how many entries of each sample of delta, (N, *S), are not zero."""
+        return (delta.flatten(1) != 0).sum(1).to(delta.dtype)
+
+    def project(self, delta: Tensor) -> Tensor:
+        """Returns a nearest point of the ball to each sample of delta, (N, *S): its eps largest entries."""
+        flat = delta.flatten(1)
+        return (flat * _top(flat.abs(), self._count(delta))).view_as(delta)
+
+    def steepest(self, grad: Tensor) -> Tensor:
+        """Returns (N, *S): the move of at most eps entries, each by one, that gains most along grad."""
+        flat = grad.flatten(1)
+        return (flat.sign() * _top(flat.abs(), self._count(grad))).view_as(grad)
+
+    def sample(self, streams: Streams, like: Tensor) -> Tensor:
+        """Returns (N, *S): eps entries of each sample drawn at random, each uniform in [-1, 1]."""
+        flat = like.flatten(1)
+        chosen = _top(streams.derive("place").uniform(flat) + 1, self._count(like))
+        return ((2 * streams.uniform(flat) - 1) * chosen).view_as(like)
+
+    def _count(self, like: Tensor) -> Tensor:
+        return torch.as_tensor(self.eps, device=like.device).floor().long().expand(len(like))
+
+
+def column(value: Radius, like: Tensor) -> Radius:
+    """Returns a number as it is, and (N,) as (N, 1, …) that broadcasts against `like`, (N, *S).
+
+    Raises InputError if there is not one value for each sample.
+    """
+    if not isinstance(value, Tensor):
+        return float(value)
+    if value.dim() == 0:
+        return float(value)
+    if value.shape != like.shape[:1]:
+        raise InputError(f"expected one value for each of {len(like)} samples, got shape {tuple(value.shape)}")
+    return value.to(like).view(-1, *[1] * (like.dim() - 1))
+
+
+def _top(value: Tensor, count: int | Tensor) -> Tensor:
+    """(N, D) bool: each row's `count` largest entries; of equal ones the first."""
+    rank = value.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    return rank < (count[:, None] if isinstance(count, Tensor) else count)
+
+
+def _tiny(like: Tensor) -> float:
+    return torch.finfo(like.dtype).tiny
+
+
+def _checked(eps: Radius) -> None:
+    value = eps if isinstance(eps, Tensor) else None
+    if value is None and (isinstance(eps, bool) or not isinstance(eps, int | float)):
+        raise InputError(f"expected eps as a number or a tensor of one for each sample, got {eps!r}")
+    if value is not None and value.dim() > 1:
+        raise InputError(f"expected eps as a number or (N,), got shape {tuple(value.shape)}")
+    as_tensor = torch.as_tensor(eps, dtype=torch.float64)
+    if not bool((as_tensor >= 0).all()):
+        worst = float(as_tensor.min()) if not bool(as_tensor.isnan().any()) else float("nan")
+        raise InputError(f"expected eps >= 0, got {worst}: a radius is a distance in the images' units")

@@ -1,0 +1,175 @@
+"""A model under attack: checked at the door, frozen, counted, and put back as it was."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Literal, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from steelman.errors import InputError
+from steelman.losses import Loss, margin
+
+Mode = Literal["eval", "train", "as it is"]
+
+
+class Answer(NamedTuple):
+    """What a victim answers at (N, *S): logits (N, K), loss (N,), and its gradient (N, *S) where it was asked for."""
+
+    logits: Tensor
+    loss: Tensor
+    grad: Tensor | None
+
+
+class Victim:
+    """A context in which a model can be attacked.
+
+    Inside, the parameters take no gradient, the model is in `mode`, and what a random model draws comes from a generator
+    seeded here; outside, parameters, mode, buffers, `.grad` and torch's global generators are as before.
+
+    model: any callable from (N, *S) to logits (N, K); an nn.Module is frozen.
+    mode: "eval", "train" (batch statistics and dropout stay on), or "as it is".
+    targeted: y are the wanted classes, so that loss and margin change their sign.
+    """
+
+    def __init__(
+        self,
+        model: Callable[[Tensor], Tensor],
+        *,
+        mode: Mode = "eval",
+        targeted: bool = False,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.model = model
+        self.mode = mode
+        self.sign = -1.0 if targeted else 1.0
+        self.seed = seed
+        self.device = torch.device(device)
+        self.forwards = 0
+        self.backwards = 0
+        self._opened = ExitStack()
+        self._seen = False
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opened:
+            devices = [self.device] if self.device.type == "cuda" else []
+            opened.enter_context(torch.inference_mode(False))
+            opened.enter_context(torch.random.fork_rng(devices=devices))
+            torch.manual_seed(self.seed)
+            if isinstance(self.model, nn.Module):
+                opened.callback(_restorer(self.model))
+                if self.mode != "as it is":
+                    self.model.train(self.mode == "train")
+                self.model.requires_grad_(False)
+            self._opened = opened.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opened.close()
+
+    @torch.no_grad()
+    def logits(self, x: Tensor, y: Tensor) -> Tensor:
+        """Returns (N, K): one forward pass without a gradient.
+
+        Raises InputError for logits of a wrong shape, for NaN or infinite ones, and for labels out of range.
+        """
+        logits = self.model(x)
+        self.forwards += len(x)
+        return self._checked(logits, x, y)
+
+    def margin(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Returns (N,): positive where the sample is broken: misclassified, or at its target if targeted.
+
+        Raises InputError where it is not finite.
+        """
+        found = self.sign * margin(logits, y)
+        if not bool(torch.isfinite(found).all()):
+            raise InputError("expected finite logits, got NaN or infinite ones: the model overflows on these images")
+        return found
+
+    def answer(self, x: Tensor, y: Tensor, loss: Loss) -> Answer:
+        """Returns logits, loss and the loss's gradient at x, with one forward and one backward pass.
+
+        Raises InputError as `logits` does, and if no gradient reaches the image.
+        """
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            logits = self.model(x)
+            self.forwards += len(x)
+            self._checked(logits, x, y)
+            value = self.sign * loss(logits, y)
+            if not value.requires_grad:
+                raise InputError(
+                    "expected a model that can be differentiated, got logits that do not depend on the image by autograd: "
+                    "wrap the stage that cuts the gradient in defences.StraightThrough"
+                )
+            (grad,) = torch.autograd.grad(value.sum(), x)
+            self.backwards += len(x)
+        return Answer(logits.detach(), value.detach(), grad)
+
+    def _checked(self, logits: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        if self._seen:
+            return logits
+        if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(x) or logits.shape[1] < 2:
+            came = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise InputError(f"expected logits of shape ({len(x)}, classes >= 2), got {came}: the model must return logits")
+        if len(y) and int(y.max()) >= logits.shape[1]:
+            raise InputError(f"expected labels in [0, {logits.shape[1]}), as the model has so many classes, got {int(y.max())}")
+        flat = logits.detach()
+        if bool((flat >= 0).all()) and bool(torch.isclose(flat.sum(1), torch.ones_like(flat[:, 0]), atol=1e-4).all()):
+            warnings.warn(
+                "the model seems to return probabilities, not logits: attacks on them are weak; leave out its softmax",
+                stacklevel=3,
+            )
+        self._seen = True
+        return logits
+
+
+def check(x: Tensor, y: Tensor, *, low: float = 0.0, high: float = 1.0) -> None:
+    """Checks images and labels at the door.
+
+    x: (N, *S), floating point, in [low, high].  y: (N,), integers >= 0.
+    Raises InputError that says what was expected, what came and the way out.
+    """
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        came = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise InputError(f"expected images as a floating point tensor, got {came}: convert them with x.float() / 255")
+    if x.dim() < 2 or not len(x):
+        raise InputError(f"expected at least one image, as (N, *shape), got shape {tuple(x.shape)}")
+    if not isinstance(y, Tensor) or y.is_floating_point() or y.dtype == torch.bool or y.shape != x.shape[:1]:
+        came = f"{y.dtype} of shape {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
+        raise InputError(f"expected labels as {len(x)} integers, one for each image, got {came}")
+    if int(y.min()) < 0:
+        raise InputError(f"expected labels >= 0, got {int(y.min())}")
+    least, most = float(x.min()), float(x.max())
+    if least != least or most != most:
+        raise InputError("expected images without NaN, got some: look at how they were loaded")
+    if least < low or most > high:
+        beyond = f"a maximum of {most:g}" if most > high else f"a minimum of {least:g}"
+        way = "divide by 255" if most > 2 else "put the normalisation inside the model"
+        raise InputError(f"expected images in [{low:g}, {high:g}], got {beyond}: {way}, or say Threat(..., low=…, high=…)")
+
+
+def _restorer(model: nn.Module) -> Callable[[], None]:
+    """What puts the modes, the need of gradients and the buffers of a model back."""
+    modes = [(module, module.training) for module in model.modules()]
+    wants = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+
+    def restore() -> None:
+        for module, training in modes:
+            module.training = training
+        for parameter, wanted in wants:
+            parameter.requires_grad_(wanted)
+        with torch.no_grad():
+            for buffer, value in buffers:
+                buffer.copy_(value)
+
+    return restore

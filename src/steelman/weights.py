@@ -1,0 +1,95 @@
+"""Weights as safetensors with their settings: written whole or not at all, and never unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from steelman.errors import InputError
+
+Settings = Mapping[str, object]
+
+
+def write(module: nn.Module, path: Path | str, settings: Settings) -> None:
+    """Writes a module's state and its settings to one safetensors file, atomically.
+
+    settings: JSON values that say how the module is built and how it was trained.
+    Raises InputError if the file cannot be written.
+    """
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    put_bytes(Path(path), save(state, metadata={"settings": json.dumps(settings, sort_keys=True)}))
+
+
+def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, object]]:
+    """Returns (state, settings) of a safetensors file.
+
+    Raises InputError if the file is missing, truncated, a pickle or of another kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"expected a weights file at {path}, found none: check the path")
+    if zipfile.is_zipfile(path) or path.read_bytes()[:1] == b"\x80":
+        raise InputError(
+            f"expected safetensors in {path}, got a pickle: pickles can run code and are never loaded; "
+            "convert it with safetensors.torch.save_file"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"expected safetensors in {path}, got a damaged or other file ({error}): fetch it again") from None
+    return state, json.loads(metadata.get("settings", "{}"))
+
+
+def fill(module: nn.Module, path: Path | str) -> dict[str, object]:
+    """Loads a safetensors file into a module of the same layout and returns the file's settings.
+
+    Raises InputError if the file is unreadable or belongs to another network; the module is then as it was.
+    """
+    state, settings = read(path)
+    own = module.state_dict()
+    missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    odd = sorted(name for name in own.keys() & state.keys() if own[name].shape != state[name].shape)
+    if missing or extra or odd:
+        where = (missing or extra or odd)[0]
+        what = "is missing from" if missing else "is unknown to the model but stands in" if extra else "has another shape in"
+        raise InputError(
+            f"expected the weights of {type(module).__name__}, got those of another network: "
+            f"{where!r} {what} {path} ({len(missing)} missing, {len(extra)} unknown, {len(odd)} of another shape)"
+        )
+    module.load_state_dict(state)
+    return settings
+
+
+def digest(module: nn.Module) -> str:
+    """Returns the SHA-256, in hex, of a module's state: names, shapes and bytes."""
+    sha = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        sha.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        sha.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    return sha.hexdigest()
+
+
+def put_bytes(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all, making its folder.
+
+    Raises InputError if the folder or the file cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True) if path.parent.is_dir() else None
+        raise InputError(f"expected to write {path}, but {error.strerror or error}: choose another place") from None
