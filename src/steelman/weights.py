@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from steelman.errors import InputError
+from steelman.files import put_bytes
 
 Settings = Mapping[str, object]
 
@@ -79,17 +79,3 @@ def digest(module: nn.Module) -> str:
         sha.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
     return sha.hexdigest()
 
-
-def put_bytes(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all, making its folder.
-
-    Raises InputError if the folder or the file cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True) if path.parent.is_dir() else None
-        raise InputError(f"expected to write {path}, but {error.strerror or error}: choose another place") from None

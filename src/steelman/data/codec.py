@@ -50,10 +50,11 @@ class Coded(NamedTuple):
 def above(row: Bytes, second: Bytes) -> Ints:
     """Returns the part of each pixel's context that the rows above it decide.
 
-    row, second: (W, L), the row above and the one above that; every column is a lane.  Returns (W, L) in [0, CONTEXTS / 16).
+    row, second: (W, L), the row above and the one above that; every column is a lane.
+    Returns (W, L) in [0, CONTEXTS / 16).
     """
     middle = _MIDDLE[row]
-    part = _FINE[row] * 144 + _COARSE[second]
+    part: Ints = _FINE[row] * 144 + _COARSE[second]
     part[:-1] += middle[1:] * 24
     part[1:] += middle[:-1] * 4
     return part
@@ -62,7 +63,7 @@ def above(row: Bytes, second: Bytes) -> Ints:
 def decode(coded: Coded, height: int, width: int, rounds: int) -> Bytes:
     """Returns the (rounds * L, height, width) images in a code of L lanes.
 
-    Raises IndexError or ValueError where the stream is too short; a wrong stream gives wrong images, which a digest must catch.
+    Raises IndexError or ValueError where the stream is too short.  A wrong stream gives wrong images: check a digest.
     """
     lanes = len(coded.states)
     table = _slots(coded.frequencies)
@@ -71,15 +72,14 @@ def decode(coded: Coded, height: int, width: int, rounds: int) -> Bytes:
     state = coded.states.astype(np.int64)
     images = np.empty((rounds, lanes, height, width), np.uint8)
     rows = np.zeros((height + 2, width, lanes), np.uint8)
+    nothing: Ints = np.zeros(lanes, np.int64)
     at = 0
     for turn in range(rounds):
         for i in range(height):
             part = above(rows[i + 1], rows[i])
+            value = nothing
             for j in range(width):
-                context = part[j]
-                if j:
-                    context += _LEFT.take(value)
-                index = contexts.take(context)
+                index = contexts.take(part[j] + _LEFT.take(value))
                 index += state & (_SLOTS - 1)
                 entry = table.take(index)
                 value = entry & 255
@@ -102,7 +102,8 @@ def _slots(frequencies: NDArray[np.uint16]) -> Ints:
     tables, values = np.nonzero(f)
     counts = f[tables, values]
     offset = np.tile(np.arange(_SLOTS), len(f)) - np.repeat(starts[tables, values], counts)
-    return np.repeat(values | counts << 8, counts) | offset << (9 + BITS)
+    packed: Ints = np.repeat(values | counts << 8, counts) | offset << (9 + BITS)
+    return packed
 
 
 def encode(images: Bytes, lanes: int, tables: int = 256) -> Coded:
@@ -141,7 +142,7 @@ def contexts_of(images: Bytes) -> Ints:
     lanes, height, width = images.shape
     rows = np.zeros((height + 2, width, lanes), np.uint8)
     rows[2:] = images.transpose(1, 2, 0)
-    found = np.stack([above(rows[i + 1], rows[i]) for i in range(height)])
+    found: Ints = np.stack([above(rows[i + 1], rows[i]) for i in range(height)])
     found[:, 1:] += _LEFT[rows[2:, :-1]]
     return found
 

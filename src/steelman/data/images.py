@@ -33,8 +33,8 @@ class Images:
 
     def __post_init__(self) -> None:
         _check_images(self.images, self.name)
-        _check_classes(self.classes, self.name)
         _check_labels(self.labels, len(self.images), len(self.classes), self.name)
+        _check_classes(self.classes, self.name)
         if not len(self.indices):
             object.__setattr__(self, "indices", torch.arange(len(self.images)))
         if self.indices.shape != self.labels.shape:
@@ -158,7 +158,7 @@ def _check_images(images: Tensor, name: str) -> None:
     if images.dtype == torch.uint8:
         return
     low, high = (float(v) for v in images.aminmax())
-    if not (torch.isfinite(images).all()):
+    if not torch.isfinite(images).all():
         raise InputError(f"expected finite pixels in {name}, got NaN or infinity: repair or drop those images")
     if high > 1:
         raise InputError(
@@ -166,7 +166,8 @@ def _check_images(images: Tensor, name: str) -> None:
         )
     if low < 0:
         raise InputError(
-            f"expected images in [0, 1] in {name}, got a minimum of {low}: undo the normalisation; it belongs in the model"
+            f"expected images in [0, 1] in {name}, got a minimum of {low}: "
+            "undo the normalisation; it belongs in the model"
         )
 
 

@@ -1,7 +1,8 @@
 """Packs the raw IDX files of a data set that ships: `python -m steelman.data.pack IDX_FOLDER NAME`.
 
-IDX_FOLDER holds the four files as they are published (`train-images-idx3-ubyte.gz` and so on), NAME is one of the data sets that
-ship. The same files give the same bytes with the same numpy; what is packed is decoded again and checked before it replaces anything.
+IDX_FOLDER holds the four files as they are published (`train-images-idx3-ubyte.gz` and so on), NAME is one of the data
+sets that ship. The same files give the same bytes with the same numpy; what is packed is decoded again and compared
+before anything is written.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import argparse
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from steelman.data.codec import Bytes, decode, encode
-from steelman.data.shipped import LANES, SHIPPED, STREAMS, idx_digest
+from steelman.data.shipped import LANES, SHIPPED, SIDE, STREAMS, idx_digest
 from steelman.errors import InputError, unknown
 
 FILES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
@@ -39,13 +42,13 @@ def pack(folder: Path, name: str, out: Path) -> int:
         if (got := idx_digest(array)) != expected:
             raise InputError(f"expected SHA-256 {expected} for {file}, got {got}: fetch the published file again")
     images = np.concatenate(arrays[::2])
-    content: dict[str, np.ndarray] = {"labels": np.concatenate(arrays[1::2])}
+    content: dict[str, NDArray[Any]] = {"labels": np.concatenate(arrays[1::2])}
     for i, part in enumerate(np.split(images, STREAMS)):
         coded = encode(part, LANES)
-        if not np.array_equal(decode(coded, *part.shape[1:], len(part) // LANES), part):
+        if not np.array_equal(decode(coded, SIDE, SIDE, len(part) // LANES), part):
             raise AssertionError("the code does not give the images back")
         content |= {f"{field}{i}": array for field, array in coded._asdict().items()}
-    np.savez_compressed(out, allow_pickle=False, **content)
+    np.savez_compressed(out, **content)  # type: ignore[arg-type]
     return out.stat().st_size
 
 

@@ -120,7 +120,7 @@ def idx_digest(array: Bytes) -> str:
     """Returns the SHA-256, in hexadecimal, of an array's raw IDX file: its header, then its bytes."""
     header = np.array([0x800 + array.ndim, *array.shape], ">u4")
     digest = hashlib.sha256(header.tobytes())
-    digest.update(np.ascontiguousarray(array))
+    digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from steelman.errors import InputError
-from steelman.weights import put_bytes
+from steelman.files import put_bytes
 
 
 class Examples(Protocol):

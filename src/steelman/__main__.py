@@ -1,0 +1,7 @@
+"""`python -m steelman`."""
+
+import sys
+
+from steelman.cli import main
+
+sys.exit(main())

@@ -1,0 +1,47 @@
+"""The parser and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from steelman.cli import train
+from steelman.errors import InputError
+
+COMMANDS = (train,)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Prints the message on one line and exits with 2."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of the whole command line."""
+    top = Parser(
+        prog="steelman",
+        description="Attack image classifiers, put defences in front of them, and say honestly what each is worth.",
+        epilog="example: steelman reproduce --out runs/demo",
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="command")
+    for command in COMMANDS:
+        command.add(commands)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code: 0, or 2 for a user's mistake, told in one line."""
+    options = parser().parse_args(arguments)
+    try:
+        return int(options.run(options) or 0)
+    except InputError as error:
+        print(f"steelman: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except KeyboardInterrupt:
+        print("steelman: stopped; what is written stays", file=sys.stderr)  # noqa: T201
+        return 130

@@ -1,0 +1,1 @@
+"""Measuring a classifier, defended or not: records that everything else renders."""

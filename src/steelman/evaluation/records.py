@@ -1,0 +1,163 @@
+"""What a measurement found, as plain records: no torch here, so that a report can be drawn anywhere.
+
+A run folder holds `results.json` and, where there are pictures, `pictures.npz`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steelman.errors import InputError
+from steelman.files import put_bytes
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One cell of a table: the accuracy of one pipeline under one attack at one eps.
+
+    table: "1a", "1b", "2", "3" of the paper, or "evaluate".  protocol: "as-published", "static" or "adaptive".
+    n: images measured; 0 and no accuracy where only a published figure stands.  ci_low, ci_high: 95 %, Clopper-Pearson.
+    published: the paper's figure.  latency_ms: median for one image through defence and classifier on `threads` threads.
+    note: what a reader must know of this cell.
+    """
+
+    table: str
+    dataset: str
+    classifier: str
+    defence: str
+    attack: str
+    eps: float
+    protocol: str
+    n: int
+    accuracy: float | None
+    ci_low: float | None
+    ci_high: float | None
+    published: float | None = None
+    latency_ms: float | None = None
+    threads: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One image on its way: clean, attacked, purified, and what the classifier read each time.
+
+    index: its place in the test set.  label: its class.  images: (3, H, W, C) uint8, clean, adversarial and purified
+    (purified is the adversarial again where there is no defence).  readings: for each of the three the class that was
+    read and its confidence in [0, 1].
+    """
+
+    dataset: str
+    classifier: str
+    defence: str
+    attack: str
+    eps: float
+    protocol: str
+    index: int
+    label: str
+    images: NDArray[np.uint8]
+    readings: tuple[tuple[str, float], tuple[str, float], tuple[str, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """All that one run measured.
+
+    title: what it is.  settings: what was asked for, as JSON values.  versions: of what it ran on.
+    notes: sentences that a reader needs to understand the numbers.  seconds: how long it took.
+    """
+
+    title: str
+    rows: tuple[Row, ...]
+    pictures: tuple[Picture, ...] = ()
+    settings: Mapping[str, Any]
+    versions: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    def write(self, folder: Path | str) -> None:
+        """Writes results.json and pictures.npz into a run folder, each whole or not at all.
+
+        Raises InputError if the folder cannot be written.
+        """
+        folder = Path(folder)
+        if self.pictures:
+            content = BytesIO()
+            np.savez_compressed(content, **{f"picture{i}": picture.images for i, picture in enumerate(self.pictures)})
+            put_bytes(folder / "pictures.npz", content.getvalue())
+        text = json.dumps(self.as_json(), indent=1, ensure_ascii=False)
+        put_bytes(folder / "results.json", (text + "\n").encode())
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the content of results.json."""
+        return {
+            "schema": SCHEMA,
+            "title": self.title,
+            "rows": [asdict(row) for row in self.rows],
+            "pictures": [
+                {field.name: getattr(picture, field.name) for field in fields(Picture) if field.name != "images"}
+                for picture in self.pictures
+            ],
+            "settings": dict(self.settings),
+            "versions": dict(self.versions),
+            "notes": list(self.notes),
+            "seconds": round(self.seconds, 1),
+        }
+
+    def save(self, path: Path | str) -> None:
+        """Writes the report as one HTML file that opens offline.
+
+        Raises InputError if it cannot be written, or if the extra `report` is not installed.
+        """
+        from steelman.report import write_html
+
+        write_html(self, path)
+
+
+def read(folder: Path | str) -> Evaluation:
+    """Returns the evaluation that a run folder holds.
+
+    Raises InputError if there is none, or one of another schema.
+    """
+    path = Path(folder) / "results.json"
+    if not path.is_file():
+        raise InputError(f"expected a run folder with results.json, found none in {folder}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["schema"] != SCHEMA:
+            raise InputError(f"expected results of schema {SCHEMA} in {path}, got {content['schema']}: run it again")
+        rows = tuple(Row(**row) for row in content["rows"])
+        pictures = _pictures(path.with_name("pictures.npz"), content.get("pictures", []))
+        return Evaluation(
+            title=content["title"],
+            rows=rows,
+            pictures=pictures,
+            settings=content["settings"],
+            versions=content["versions"],
+            notes=tuple(content["notes"]),
+            seconds=content["seconds"],
+        )
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise InputError(f"expected the results of a run in {path}, got a damaged or other file ({error})") from None
+
+
+def _pictures(path: Path, listed: list[dict[str, Any]]) -> tuple[Picture, ...]:
+    if not listed:
+        return ()
+    with np.load(path, allow_pickle=False) as arrays:
+        return tuple(
+            Picture(**{**entry, "readings": tuple(tuple(r) for r in entry["readings"])}, images=arrays[f"picture{i}"])
+            for i, entry in enumerate(listed)
+        )
