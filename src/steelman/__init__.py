@@ -1,1 +1,56 @@
-"""Steelman the adversary: measure, harden and serve image classifiers."""
+"""Steelman the adversary: measure, harden and serve image classifiers.
+
+>>> import steelman as sm
+>>> sm.Linf(0.3).eps
+0.3
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from steelman import attacks, data, defences, losses, models, report, training
+    from steelman.errors import InputError
+    from steelman.evaluation.evaluate import evaluate
+    from steelman.norms import L0, L1, L2, Linf
+    from steelman.threat import Threat
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "L0",
+    "L1",
+    "L2",
+    "InputError",
+    "Linf",
+    "Threat",
+    "attacks",
+    "data",
+    "defences",
+    "evaluate",
+    "losses",
+    "models",
+    "report",
+    "training",
+]
+
+_PLACES = {
+    "InputError": "steelman.errors",
+    "L0": "steelman.norms",
+    "L1": "steelman.norms",
+    "L2": "steelman.norms",
+    "Linf": "steelman.norms",
+    "Threat": "steelman.threat",
+    "evaluate": "steelman.evaluation.evaluate",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first asked for, so that reports can be drawn without torch."""
+    if name in _PLACES:
+        return getattr(importlib.import_module(_PLACES[name]), name)
+    if name in __all__:
+        return importlib.import_module(f"steelman.{name}")
+    raise AttributeError(f"module 'steelman' has no attribute {name!r}")

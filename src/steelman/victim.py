@@ -80,7 +80,7 @@ class Victim:
 
         Raises InputError for logits of a wrong shape, for NaN or infinite ones, and for labels out of range.
         """
-        logits = self.model(x)
+        logits = _full(self.model(x))
         self.forwards += len(x)
         return self._checked(logits, x, y)
 
@@ -101,7 +101,7 @@ class Victim:
         """
         with torch.enable_grad():
             x = x.detach().requires_grad_()
-            logits = self.model(x)
+            logits = _full(self.model(x))
             self.forwards += len(x)
             self._checked(logits, x, y)
             value = self.sign * loss(logits, y)
@@ -155,6 +155,11 @@ def check(x: Tensor, y: Tensor, *, low: float = 0.0, high: float = 1.0) -> None:
         beyond = f"a maximum of {most:g}" if most > high else f"a minimum of {least:g}"
         way = "divide by 255" if most > 2 else "put the normalisation inside the model"
         raise InputError(f"expected images in [{low:g}, {high:g}], got {beyond}: {way}, or say Threat(..., low=…, high=…)")
+
+
+def _full(logits: Tensor) -> Tensor:
+    """Margins of half-precision logits tie and round; in single precision only their values do."""
+    return logits.float() if isinstance(logits, Tensor) and logits.dtype in (torch.bfloat16, torch.float16) else logits
 
 
 def _restorer(model: nn.Module) -> Callable[[], None]:

@@ -118,7 +118,7 @@ class Images:
         Raises InputError where either would be empty.
         """
         n = round(held * len(self)) if isinstance(held, float) and 0 < held < 1 else held
-        if n != int(n) or not 1 <= n < len(self):
+        if not 1 <= n < len(self) or n != int(n):
             raise InputError(
                 f"expected a share inside (0, 1) or a number from 1 to {len(self) - 1} to hold out of {self.name}, "
                 f"got {held}: leave images on both sides"

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from steelman.data.codec import Bytes, decode, encode
 from steelman.data.shipped import LANES, SHIPPED, SIDE, STREAMS, idx_digest
@@ -42,13 +41,13 @@ def pack(folder: Path, name: str, out: Path) -> int:
         if (got := idx_digest(array)) != expected:
             raise InputError(f"expected SHA-256 {expected} for {file}, got {got}: fetch the published file again")
     images = np.concatenate(arrays[::2])
-    content: dict[str, NDArray[Any]] = {"labels": np.concatenate(arrays[1::2])}
-    for i, part in enumerate(np.split(images, STREAMS)):
-        coded = encode(part, LANES)
-        if not np.array_equal(decode(coded, SIDE, SIDE, len(part) // LANES), part):
+    streams: dict[str, Any] = {}
+    for i, half in enumerate(np.split(images, STREAMS)):
+        coded = encode(half, LANES)
+        if not np.array_equal(decode(coded, SIDE, SIDE, len(half) // LANES), half):
             raise AssertionError("the code does not give the images back")
-        content |= {f"{field}{i}": array for field, array in coded._asdict().items()}
-    np.savez_compressed(out, **content)  # type: ignore[arg-type]
+        streams |= {f"{field}{i}": array for field, array in coded._asdict().items()}
+    np.savez_compressed(out, labels=np.concatenate(arrays[1::2]), **streams)
     return out.stat().st_size
 
 

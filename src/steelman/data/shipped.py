@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from steelman.errors import InputError, unknown
 
 TRAIN, TEST, SIDE = 60_000, 10_000, 28
 STREAMS, LANES = 2, 7_000
-"""Each file holds two streams, so that two threads decode it; the lanes divide each stream's 35,000 images."""
+"""A file holds two streams, one for each half of its images, decoded side by side, 7,000 images at a time."""
 
 FOLDER = Path(__file__).parent / "shipped"
 
@@ -44,6 +45,19 @@ class Shipped:
         """Where its file stands in the installed package."""
         return FOLDER / f"{self.name}.npz"
 
+
+# what numpy and zipfile raise on a truncated or overwritten archive
+_DAMAGES = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    RuntimeError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 SHIPPED = MappingProxyType(
     {
@@ -128,15 +142,15 @@ def _read(path: Path) -> tuple[Bytes, Bytes]:
     """Returns the images, (70000, 28, 28), and labels, (70000,), of a shipped file, not yet checked."""
     rounds = (TRAIN + TEST) // (STREAMS * LANES)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            coded = [Coded(*(file[f"{field}{i}"] for field in Coded._fields)) for i in range(STREAMS)]
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            streams = [Coded(*(file[f"{field}{i}"] for field in Coded._fields)) for i in range(STREAMS)]
             labels: Bytes = file["labels"]
         with ThreadPoolExecutor(STREAMS) as pool:
-            streams = list(pool.map(lambda code: decode(code, SIDE, SIDE, rounds), coded))
-        return np.concatenate(streams), labels
+            halves = list(pool.map(lambda coded: decode(coded, SIDE, SIDE, rounds), streams))
+        return np.concatenate(halves), labels
     except FileNotFoundError as error:
         raise _damaged(path, "a file", "none") from error
-    except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGES as error:
         raise _damaged(path, "the data set as it was packed", f"{type(error).__name__} on reading it") from error
 
 

@@ -32,7 +32,8 @@ def load(
 
     source: "mnist" or "fashion-mnist"; a folder with one sub-folder of images for each class, perhaps under `train` and
     `test`; a folder of CIFAR-10's binary batches; an .npz file with `images` and `labels`; a pair (images, labels) of
-    tensors; a torch Dataset of (image, label); `Images` or `Data` themselves.  A shipped name wins over a path of the same name.
+    tensors; a torch Dataset of (image, label); `Images` or `Data` themselves.  A shipped name wins over a path
+    of the same name.
     channels: 1 turns colour into grey, 3 repeats grey; without it images stay as they are.
     size: (H, W) that a folder's images are resized to.
     classes: the names of the classes, in the order of the labels.

@@ -63,7 +63,7 @@ class UNetPurifier(nn.Module):
     GELU throughout; Gaussian noise on the code while it trains, none in use, where it is deterministic.
     """
 
-    def __init__(self, channels: int = 1, width: int = 32, code: int = 96, depth: int = 3, noise: float = 0.1) -> None:
+    def __init__(self, channels: int = 1, width: int = 32, code: int = 128, depth: int = 3, noise: float = 0.1) -> None:
         super().__init__()
         self.settings = {"channels": channels, "width": width, "code": code, "depth": depth, "noise": noise}
         self.noise = noise

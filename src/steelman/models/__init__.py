@@ -11,10 +11,11 @@ from torch import nn
 from steelman import weights
 from steelman.errors import InputError, unknown
 from steelman.models.cnn import CNN
+from steelman.models.folding import folded
 from steelman.models.resized import Resized, resize
 from steelman.models.vgg import VGG16, PaperVGG, transfer
 
-__all__ = ["CNN", "VGG16", "PaperVGG", "Resized", "build", "catalogue", "load", "resize", "shipped", "transfer"]
+__all__ = ["CNN", "VGG16", "PaperVGG", "Resized", "build", "catalogue", "folded", "load", "resize", "shipped", "transfer"]
 
 catalogue: dict[str, Callable[..., nn.Module]] = {"cnn": CNN, "vgg16": VGG16, "paper_vgg": PaperVGG}
 

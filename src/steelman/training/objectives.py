@@ -94,7 +94,7 @@ class Purify:
     classifier: nn.Module
     attacks: tuple[tuple[Attack, float], ...]
     held: tuple[Attack, ...]
-    clean: float = 0.2
+    clean: float = 0.25
     fidelity: float = 4.0
     _hurt: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 

@@ -40,7 +40,7 @@ class Trained:
 
     def save(self, path: Path | str) -> None:
         """Writes the weights with their settings as safetensors."""
-        weights.write(self.model, path, self.settings)
+        weights.write(getattr(self.model, "inner", self.model), path, self.settings)
 
 
 def classifier(
@@ -64,7 +64,7 @@ def classifier(
     history = fit(
         model, objective, kept, held, recipe, checkpoint=checkpoint, device=device, observe=observe
     )
-    return Trained(model, history, _record(model, data, recipe, repr(objective), history) | {"model": name})
+    return Trained(model, history, record(model, data.test, recipe, repr(objective), history, len(kept) + len(held)) | {"model": name})
 
 
 def purifier(
@@ -103,8 +103,8 @@ def purifier(
         model, objective, kept, held.sample(min(len(held), 1000), recipe.seed), recipe, checkpoint=checkpoint,
         device=device, observe=observe,
     )
-    record = _record(model, data, recipe, repr(objective), history)
-    return Trained(model, history, record | {"defence": name, "classifier": weights.digest(classifier)})
+    made = record(model, data.test, recipe, repr(objective), history, len(kept) + len(held))
+    return Trained(model, history, made | {"defence": name, "classifier": weights.digest(classifier)})
 
 
 def named(name: str, **changes: object) -> Recipe:
@@ -124,17 +124,19 @@ def _split(data: Data, seed: int) -> tuple[Images, Images]:
     return data.train.split(1 / 12, seed)
 
 
-def _record(
-    model: nn.Module, data: Data, recipe: Recipe, objective: str, history: tuple[Epoch, ...]
+def record(
+    model: nn.Module, images: Images, recipe: Recipe, objective: str, history: tuple[Epoch, ...], trained_on: int
 ) -> dict[str, object]:
+    """Returns what stands beside trained weights: how the module is built, on what and how it was trained, and its score."""
     best = max(history, key=lambda epoch: next(iter(epoch.scores.values())))
     return {
-        "arguments": getattr(model, "settings", {}),
-        "data": data.name,
-        "classes": list(data.test.classes),
-        "shape": list(data.test.shape),
+        "arguments": getattr(getattr(model, "inner", model), "settings", {}),
+        "data": images.name.removesuffix(" test").removesuffix(" train"),
+        "classes": list(images.classes),
+        "shape": list(images.shape),
         "recipe": asdict(recipe),
         "objective": objective,
         "validation": dict(best.scores),
+        "trained_on": trained_on,
         "torch": torch.__version__,
     }

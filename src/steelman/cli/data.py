@@ -1,0 +1,39 @@
+"""`steelman data`: what ships, and whether a source of images is sound."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command to the parser."""
+    command = commands.add_parser(
+        "data",
+        help="list what ships, or check a source of images",
+        description="List the data sets that ship, or read a source whole and say what it holds.",
+        epilog="examples: steelman data list; steelman data check mnist; steelman data check my/images",
+    )
+    command.add_argument("what", choices=["list", "check"])
+    command.add_argument("source", nargs="?", help="check: a data set's name, a folder, an .npz")
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Lists or checks."""
+    from rich.table import Table
+
+    from steelman import data
+    from steelman.cli.show import console
+    from steelman.errors import InputError
+
+    if options.what == "list":
+        table = Table("name", "what", "images", "shape", "licence", "source")
+        for item in data.datasets():
+            count = f"{item.train:,} + {item.test:,}"
+            table.add_row(item.name, item.title, count, "×".join(map(str, item.shape)), item.licence, item.source)
+        console.print(table)
+        return 0
+    if options.source is None:
+        raise InputError("expected a source to check: say steelman data check mnist, or a folder, or an .npz")
+    console.print(data.check(options.source))
+    return 0

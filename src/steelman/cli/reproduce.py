@@ -1,0 +1,80 @@
+"""`steelman reproduce`: the paper's tables and figures, from data to HTML."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from steelman.errors import InputError, unknown
+
+EXAMPLES = """examples:
+  steelman reproduce --out runs/demo
+  steelman reproduce --profile full --classifier vgg16 --out runs/full
+  steelman reproduce --profile full --classifier paper_vgg --tables 2 --protocols as-published --out runs/paper
+
+quick: shipped weights, the compact classifier, 1,000 seeded test images a cell.
+full:  10,000 images; what has no weights is trained into the run folder first, and taken from there the next time.
+       On a CPU a VGG sees a quarter of the training images unless --share says otherwise; the report says so."""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command to the parser."""
+    command = commands.add_parser(
+        "reproduce",
+        help="the paper's tables and figures, from data to HTML",
+        description="Measure tables 1a, 1b, 2 and 3 of the paper again and write results.json and report.html.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("--profile", choices=["quick", "full"], default="quick")
+    command.add_argument("--datasets", nargs="+", default=["mnist", "fashion-mnist"])
+    command.add_argument("--classifier", choices=["cnn", "vgg16", "paper_vgg"], help="cnn (quick), vgg16 (full)")
+    command.add_argument("--tables", nargs="+", choices=["1a", "1b", "2", "3"], default=["1a", "1b", "2", "3"])
+    protocols = ["as-published", "static", "adaptive"]
+    command.add_argument("--protocols", nargs="+", choices=protocols, default=protocols)
+    command.add_argument("--images", type=int, help="test images a cell (1000 quick, 10000 full)")
+    command.add_argument("--share", type=float, help="of the training images, how many serve what is trained (1)")
+    command.add_argument("--retrain", action="store_true", help="train everything again, the shipped weights too")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--device", default="auto", help="cpu, cuda or auto (auto)")
+    command.add_argument("--out", type=Path, default=Path("runs/reproduce"), help="the run folder (runs/reproduce)")
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measures, prints the tables and writes the run folder."""
+    from steelman.cli.show import cells, device, finish, training
+    from steelman.studies.paper import reproduce
+    from steelman.studies.published import DATASETS
+    from steelman.studies.stage import Plan
+
+    for name in options.datasets:
+        if name not in DATASETS:
+            raise unknown("data set of the paper", name, DATASETS)
+    full = options.profile == "full"
+    classifier = options.classifier or ("vgg16" if full else "cnn")
+    where = device(options.device)
+    slow = where == "cpu" and classifier != "cnn"
+    plan = Plan(
+        profile=options.profile,
+        datasets=tuple(dict.fromkeys(options.datasets)),
+        classifier=classifier,
+        tables=tuple(options.tables),
+        protocols=tuple(options.protocols),
+        images=_within("--images", options.images or (10_000 if full else 1000), 1, 10_000),
+        share=_within("--share", options.share or (0.25 if slow else 1.0), 0.001, 1),
+        retrain=options.retrain,
+        seed=options.seed,
+        device=where,
+        out=options.out,
+    )
+    with cells("measuring") as observe:
+        evaluation = reproduce(plan, training, observe)
+    finish(evaluation, options.out)
+    return 0
+
+
+def _within[T: (int, float)](what: str, value: T, low: float, high: float) -> T:
+    if not low <= value <= high:
+        raise InputError(f"expected {what} from {low:g} to {high:g}, got {value:g}")
+    return value

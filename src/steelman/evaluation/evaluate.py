@@ -1,0 +1,167 @@
+"""Evaluate a classifier, defended or not: static and adaptive side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from steelman.attacks import Attack, Progress, Worst
+from steelman.data import Images
+from steelman.errors import InputError
+from steelman.evaluation import measure
+from steelman.evaluation.pictures import picture
+from steelman.evaluation.records import Evaluation, Picture, Row
+from steelman.weights import digest
+
+
+@dataclass(frozen=True)
+class Now:
+    """What an observer hears: which attack is running, as one of how many, and how far it is."""
+
+    title: str
+    at: int
+    of: int
+    progress: Progress
+
+
+Observer = Callable[[Now], None]
+
+
+def evaluate(
+    model: nn.Module,
+    images: Images,
+    attacks: Attack | Sequence[Attack],
+    *,
+    undefended: nn.Module | None = None,
+    name: str = "model",
+    defence: str | None = None,
+    seed: int = 0,
+    pictures: int = 4,
+    observe: Observer | None = None,
+) -> Evaluation:
+    """Returns what a classifier keeps under attack, as records that save as a report.
+
+    model: from [0, 1] images to logits; with its defence in front, if it has one.
+    attacks: one or several, each at its own eps.
+    undefended: the classifier without its defence. Then every attack is also made on it alone and the result given to
+    the model: the static figure, which says how the defence does against an attacker who does not know of it.
+    defence: its name for the report.  pictures: how many images to keep for it, from each attack.
+    Raises InputError for images, labels or a model that do not fit, and for targeted attacks.
+    """
+    started = time.monotonic()
+    listed = (attacks,) if isinstance(attacks, Attack) else tuple(attacks)
+    if not listed:
+        raise InputError("expected at least one attack, got none")
+    if any(attack.targeted for attack in listed):
+        raise InputError("expected untargeted attacks, got a targeted one: its labels would be wanted classes")
+    label = defence or ("defended" if undefended is not None else "none")
+    bench = _Bench(model, undefended, images, name, label, seed, pictures)
+    rows = _clean(bench)
+    shown: list[Picture] = []
+    for at, attack in enumerate(listed):
+        hear = None if observe is None else _relay(observe, attack, at, len(listed))
+        found, kept = _attacked(bench, attack, hear)
+        rows += found
+        shown += kept
+    notes = ["The adaptive figure is what counts: its attacker goes through the whole pipeline."]
+    if measure.is_random(model, *measure.on(model, images)):
+        notes.append("The model answers differently when asked twice; attacks through it average 10 draws (EOT).")
+    settings = {"attacks": [repr(attack) for attack in listed], "seed": seed, "model SHA-256": digest(model), "data": images.name}
+    return Evaluation(
+        title=f"{name} on {images.name}",
+        rows=tuple(rows),
+        pictures=tuple(shown),
+        settings=settings,
+        versions=measure.versions(),
+        notes=tuple(notes),
+        seconds=time.monotonic() - started,
+    )
+
+
+@dataclass(frozen=True)
+class _Bench:
+    model: nn.Module
+    undefended: nn.Module | None
+    images: Images
+    name: str
+    defence: str
+    seed: int
+    pictures: int
+
+    def row(self, correct: Tensor, defence: str, attack: str, eps: float, protocol: str, note: str = "") -> Row:
+        return measure.row(
+            correct,
+            table="evaluate",
+            dataset=self.images.name,
+            classifier=self.name,
+            defence=defence,
+            attack=attack,
+            eps=eps,
+            protocol=protocol,
+            note=note,
+        )
+
+
+def _relay(observe: Observer, attack: Attack, at: int, of: int) -> Callable[[Progress], None]:
+    title = f"{attack.name} {attack.threat.ball.name} {_eps(attack):g}"
+    return lambda progress: observe(Now(title, at, of, progress))
+
+
+def _eps(attack: Attack) -> float:
+    eps = attack.threat.eps
+    if isinstance(eps, Tensor) and eps.dim():
+        raise InputError("expected one eps for every image in an evaluation, got one for each: evaluate them apart")
+    return float(eps)
+
+
+def _clean(bench: _Bench) -> list[Row]:
+    x, y = measure.on(bench.model, bench.images)
+    rows = [bench.row(measure.right(bench.model, x, y, seed=bench.seed), bench.defence, "none", 0.0, "adaptive")]
+    if bench.undefended is not None:
+        rows[0:0] = [bench.row(measure.right(bench.undefended, x, y), "none", "none", 0.0, "static")]
+        rows.append(bench.row(measure.right(bench.model, x, y, seed=bench.seed), bench.defence, "none", 0.0, "static"))
+    return rows
+
+
+def _attacked(
+    bench: _Bench, attack: Attack, hear: Callable[[Progress], None] | None
+) -> tuple[list[Row], list[Picture]]:
+    x, y = measure.on(bench.model, bench.images)
+    eps, name = _eps(attack), attack.name
+    rows: list[Row] = []
+    if bench.undefended is not None:
+        result = attack.with_goal(Worst())(
+            bench.undefended, x, y, seed=bench.seed, indices=bench.images.indices, observe=hear
+        )
+        rows.append(bench.row(~result.broken, "none", name, eps, "static"))
+        kept = measure.right(bench.model, result.x, y, seed=bench.seed)
+        rows.append(bench.row(kept, bench.defence, name, eps, "static"))
+    result = measure.adaptive(attack, bench.model, bench.images, seed=bench.seed, observe=hear)
+    rows.append(bench.row(~result.broken, bench.defence, name, eps, "adaptive"))
+    return rows, _pictures(bench, attack, result.x, result.broken)
+
+
+def _pictures(bench: _Bench, attack: Attack, hurt: Tensor, broken: Tensor) -> list[Picture]:
+    """Broken images first: they are what a reader wants to see."""
+    order = torch.argsort(broken.int(), descending=True, stable=True)[: bench.pictures].tolist()
+    purifier = bench.model[0] if bench.undefended is not None and isinstance(bench.model, nn.Sequential) else None
+    classifier = bench.undefended if bench.undefended is not None else bench.model
+    return [
+        picture(
+            bench.images,
+            place,
+            hurt[place],
+            purifier,
+            classifier,
+            classifier_name=bench.name,
+            defence=bench.defence,
+            attack=attack.name,
+            eps=_eps(attack),
+            protocol="adaptive",
+        )
+        for place in order
+    ]

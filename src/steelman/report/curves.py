@@ -1,0 +1,116 @@
+"""Rows to curves: which accuracy stands at which ε, and for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from steelman.evaluation.records import Evaluation, Row
+from steelman.report import wording
+from steelman.report.findings import measured
+
+_STYLES = 6
+
+
+@dataclass(frozen=True)
+class Series:
+    """One pipeline over ε: `points` measured here, `published` the paper's, both sorted by eps.
+
+    style: in [0, 6), the same for the same pipeline in every chart of a page.
+    """
+
+    name: str
+    style: int
+    points: tuple[Row, ...]
+    published: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Accuracy against ε for one data set, attack and protocol."""
+
+    dataset: str
+    attack: str
+    protocol: str
+    series: tuple[Series, ...]
+
+    @property
+    def title(self) -> str:
+        """What the chart shows."""
+        return f"{wording.dataset(self.dataset)}, {wording.attack(self.attack)}, {self.protocol}"
+
+    @property
+    def description(self) -> str:
+        """The end points of every curve, for those who do not see it."""
+        parts = []
+        for series in self.series:
+            ends = [row for row in (*series.points[:1], *series.points[-1:]) if row.accuracy is not None]
+            said = [f"{wording.percent(row.accuracy or 0.0)} at ε {wording.eps(row.eps)}" for row in ends]
+            parts.append(f"{series.name} from {' to '.join(said)}" if said else f"{series.name}: published points only")
+        return f"Accuracy against ε. {'; '.join(parts)}."
+
+
+def charts(evaluation: Evaluation) -> tuple[Chart, ...]:
+    """Returns every chart in which some pipeline is known at two ε or more."""
+    attacked = [row for row in evaluation.rows if not wording.is_clean(row)]
+    styles = {
+        pipeline: i % _STYLES for i, pipeline in enumerate(sorted({_pipeline(row) for row in attacked}, key=_order))
+    }
+    panels = dict.fromkeys((row.dataset, row.attack, row.protocol) for row in sorted(attacked, key=_protocol_order))
+    datasets = list(dict.fromkeys(row.dataset for row in attacked))
+    attacks = list(dict.fromkeys(row.attack for row in attacked))
+    ordered = sorted(panels, key=lambda panel: (attacks.index(panel[1]), datasets.index(panel[0])))
+    found = (_chart(evaluation.rows, panel, styles) for panel in ordered)
+    return tuple(chart for chart in found if any(_known(series) > 1 for series in chart.series))
+
+
+def _chart(rows: Iterable[Row], panel: tuple[str, str, str], styles: dict[tuple[str, str], int]) -> Chart:
+    dataset, attack, protocol = panel
+    here = [row for row in rows if row.dataset == dataset]
+    attacked = [r for r in here if (r.attack, r.protocol) == (attack, protocol) and not wording.is_clean(r)]
+    several = len({row.classifier for row in attacked}) > 1
+    series = []
+    for pipeline in sorted({_pipeline(row) for row in attacked}, key=_order):
+        own = [row for row in attacked if _pipeline(row) == pipeline]
+        clean = _clean([row for row in here if _pipeline(row) == pipeline], own)
+        classifier, defence = wording.defence(pipeline[1]), pipeline[0]
+        name = f"{defence}, {classifier}" if several else classifier
+        printed = [row for row in (*clean, *own) if row.published is not None]
+        series.append(Series(name, styles[pipeline], _one_each(measured([*clean, *own])), _one_each(printed)))
+    return Chart(dataset, attack, protocol, tuple(series))
+
+
+def _clean(rows: list[Row], attacked: list[Row]) -> list[Row]:
+    """Returns the rows that stand at ε 0: of the same protocol, or static ones under an adaptive curve."""
+    protocol = attacked[0].protocol
+    tables = {row.table for row in attacked}
+    clean = [row for row in rows if wording.is_clean(row)]
+    same = [row for row in clean if row.protocol == protocol]
+    other = [row for row in clean if row.protocol == "static" and protocol == "adaptive"]
+    return sorted(same or other, key=lambda row: row.table not in tables)
+
+
+def _one_each(rows: list[Row]) -> tuple[Row, ...]:
+    """Returns one row for each eps: the one that measured most images, the first of equals."""
+    best: dict[float, Row] = {}
+    for row in rows:
+        eps = 0.0 if wording.is_clean(row) else row.eps
+        if eps not in best or row.n > best[eps].n:
+            best[eps] = row
+    return tuple(best[eps] for eps in sorted(best))
+
+
+def _known(series: Series) -> int:
+    return max(len(series.points), len(series.published))
+
+
+def _pipeline(row: Row) -> tuple[str, str]:
+    return row.classifier, row.defence
+
+
+def _order(pipeline: tuple[str, str]) -> tuple[bool, str, str]:
+    return pipeline[1] != "none", pipeline[1], pipeline[0]
+
+
+def _protocol_order(row: Row) -> int:
+    return wording.PROTOCOLS.index(row.protocol) if row.protocol in wording.PROTOCOLS else len(wording.PROTOCOLS)

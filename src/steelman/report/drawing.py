@@ -1,0 +1,121 @@
+"""Curves to inline SVG: no name from outside enters a drawing, and every colour is one of the page."""
+
+from __future__ import annotations
+
+import re
+from io import StringIO
+from typing import TYPE_CHECKING
+
+from steelman.evaluation.records import Row
+from steelman.report import wording
+from steelman.report.curves import Chart, Series
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Matplotlib only knows colours, so each colour of the page stands in a drawing as one that nobody would choose.
+_TEXT = "#010203"
+_SERIES = tuple(f"#0a0b{i:02x}" for i in range(0x10, 0x16))
+_DASHES: tuple[tuple[float, ...], ...] = ((5, 2), (), (1, 1.4), (7, 2, 1.5, 2), (3, 1.2), (9, 3))
+_MARKERS = ("o", "s", "^", "D", "v", "P")
+_SETTINGS = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "steelman",
+    "font.family": "DejaVu Sans",
+    "font.size": 10.0,
+    "axes.edgecolor": _TEXT,
+    "axes.labelcolor": _TEXT,
+    "text.color": _TEXT,
+    "xtick.color": _TEXT,
+    "ytick.color": _TEXT,
+    "axes.unicode_minus": True,
+    "path.simplify": False,
+}
+
+
+def svg(chart: Chart, prefix: str) -> str:
+    """Returns the chart as an SVG element for the middle of a page, the same text every time.
+
+    prefix: what its ids start with, different for every drawing of a page.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(_SETTINGS):
+        figure = Figure(figsize=(5.0, 3.3), layout="constrained")
+        figure.patch.set_alpha(0.0)
+        axes = figure.add_subplot()
+        _frame(axes, chart)
+        for series in chart.series:
+            _curve(axes, series)
+        stream = StringIO()
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return _inline(stream.getvalue(), prefix)
+
+
+def swatch(series: Series) -> tuple[str, str]:
+    """Returns what a legend draws for a series: its colour and its dashes in SVG's words."""
+    return _colour(series.style), " ".join(f"{2 * length:g}" for length in _DASHES[series.style])
+
+
+def _frame(axes: Axes, chart: Chart) -> None:
+    axes.patch.set_alpha(0.0)
+    axes.spines[["top", "right"]].set_visible(False)
+    known = [_eps(row) for series in chart.series for row in (*series.points, *series.published)]
+    axes.set_xlim(-0.02 * max(known), 1.03 * max(known))
+    axes.set_ylim(-3, 103)
+    axes.set_yticks(range(0, 101, 20))
+    axes.grid(visible=True, axis="y", color=_TEXT, alpha=0.15, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("ε")
+    axes.set_ylabel("accuracy, %")
+
+
+def _curve(axes: Axes, series: Series) -> None:
+    colour = _SERIES[series.style]
+    dashes = (0, _DASHES[series.style]) if _DASHES[series.style] else "-"
+    points = [(_eps(row), row.accuracy, row.ci_low, row.ci_high) for row in series.points if row.accuracy is not None]
+    eps = [at for at, *_ in points]
+    shares = [100 * accuracy for _, accuracy, *_ in points]
+    low = [100 * (accuracy if low is None else low) for _, accuracy, low, _ in points]
+    high = [100 * (accuracy if high is None else high) for _, accuracy, _, high in points]
+    marker = _MARKERS[series.style]
+    if points:
+        axes.fill_between(eps, low, high, color=colour, alpha=0.18, linewidth=0)
+        axes.plot(eps, shares, color=colour, linestyle=dashes, linewidth=1.8, marker=marker, markersize=4.5)
+    if series.published:
+        axes.plot(
+            [_eps(row) for row in series.published],
+            [100 * (row.published or 0.0) for row in series.published],
+            color=colour,
+            linestyle="none",
+            marker=marker,
+            markersize=8,
+            markerfacecolor="none",
+            markeredgewidth=1.2,
+        )
+
+
+def _eps(row: Row) -> float:
+    return 0.0 if wording.is_clean(row) else row.eps
+
+
+def _colour(style: int) -> str:
+    return f"var(--series-{style + 1})"
+
+
+def _inline(drawing: str, prefix: str) -> str:
+    """Returns the SVG element alone: ids made unique, colours handed to the page, no address and no date in it."""
+    body = re.sub(r"<metadata>.*?</metadata>", "", drawing[drawing.index("<svg") :], flags=re.DOTALL)
+    box = re.search(r'viewBox="[^"]*"', body)
+    text = (
+        f'<svg {box.group() if box else ""} aria-hidden="true" focusable="false">{body[body.index(">") + 1 :].strip()}'
+    )
+    text = re.sub(r'\bid="', f'id="{prefix}-', text)
+    text = re.sub(r'(?:xlink:)?href="#', f'href="#{prefix}-', text)
+    text = text.replace("url(#", f"url(#{prefix}-")
+    text = re.sub(r"(font: [^;\"]*?px) [^;\"]*", r"\1 system-ui, sans-serif", text)
+    text = text.replace(_TEXT, "currentColor")
+    for style, colour in enumerate(_SERIES):
+        text = text.replace(colour, _colour(style))
+    return text

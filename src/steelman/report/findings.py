@@ -1,0 +1,175 @@
+"""What the rows say in words: the headline of each data set, what collapses, and where FGSM leaks the label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from steelman.evaluation.records import Evaluation, Row
+from steelman.report import wording
+
+COLLAPSE = 0.2
+_ONE_STEP = ("fgsm",)
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The four figures of one data set that a reader takes away; None where there is no such row.
+
+    clean, undefended, defended: under one protocol that does not know of the defence.  adaptive: the same defence, known.
+    """
+
+    dataset: str
+    clean: Row | None
+    undefended: Row | None
+    defended: Row | None
+    adaptive: Row | None
+
+    @property
+    def figures(self) -> tuple[tuple[str, Row], ...]:
+        """The figures there are, each with its label."""
+        defended = self.defended or self.adaptive
+        name = wording.defence(defended.defence) if defended else ""
+        labelled = (
+            ("clean images, no defence", self.clean),
+            (f"{_under(self.undefended)}, no defence", self.undefended),
+            (f"{_under(self.defended)}, with {name}", self.defended),
+            (f"{_under(self.adaptive)}, with {name}, adaptive", self.adaptive),
+        )
+        return tuple((label, row) for label, row in labelled if row is not None)
+
+    @property
+    def sentence(self) -> str:
+        """The figures in one sentence."""
+        parts = []
+        if self.clean:
+            parts.append(f"{self.clean.classifier} reads {_accuracy(self.clean)} of the clean images")
+        if self.undefended:
+            parts.append(f"{_accuracy(self.undefended)} under {_under(self.undefended)} without a defence")
+        if self.defended:
+            known = f"{self.defended.defence} in front"
+            parts.append(f"{_accuracy(self.defended)} with {known}, which the attacker does not know of")
+        if self.adaptive:
+            parts.append(f"{_accuracy(self.adaptive)} once the attacker knows {self.adaptive.defence}")
+        return f"{wording.dataset(self.dataset)}: {', '.join(parts)}." if parts else ""
+
+
+def measured(rows: Iterable[Row]) -> list[Row]:
+    """Returns the rows that hold a figure of ours."""
+    return [row for row in rows if row.accuracy is not None]
+
+
+def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:
+    """Returns the headline of every data set with a figure of ours, in the order of the rows."""
+    rows = measured(evaluation.rows)
+    return tuple(
+        _headline(name, [r for r in rows if r.dataset == name]) for name in dict.fromkeys(r.dataset for r in rows)
+    )
+
+
+def collapses(evaluation: Evaluation) -> tuple[str, ...]:
+    """Returns a sentence for each defence that loses 20 points or more once the attacker knows it."""
+    rows = measured(evaluation.rows)
+    said = []
+    for row in rows:
+        if row.protocol != "adaptive" or row.defence == "none" or wording.is_clean(row):
+            continue
+        unaware = [r for r in rows if r.protocol == "static" and _place(r) == _place(row)]
+        same = [r for r in unaware if r.attack == row.attack] or unaware
+        if same and _value(same[0]) - _value(row) >= COLLAPSE:
+            said.append(
+                f"{wording.dataset(row.dataset)}, {wording.strength(row)}, {row.classifier} behind {row.defence}: "
+                f"{_accuracy(same[0])} against an attacker who does not know of the defence, {_accuracy(row)} "
+                "against one who does."
+            )
+    return tuple(dict.fromkeys(said))
+
+
+def unmeasured(evaluation: Evaluation) -> tuple[str, ...]:
+    """Returns the data sets that have a defended figure and no adaptive one."""
+    defended = [r for r in measured(evaluation.rows) if r.defence != "none" and not wording.is_clean(r)]
+    known = {row.dataset for row in defended if row.protocol == "adaptive"}
+    return tuple(dict.fromkeys(wording.dataset(row.dataset) for row in defended if row.dataset not in known))
+
+
+def leaks(evaluation: Evaluation) -> tuple[str, ...]:
+    """Returns a sentence for each defended FGSM figure above the clean figure of the same pipeline."""
+    rows = measured(evaluation.rows)
+    clean = {_pipeline(row): row for row in reversed(rows) if wording.is_clean(row)}
+    said = []
+    for row in rows:
+        known = clean.get(_pipeline(row))
+        if row.attack not in _ONE_STEP or row.defence == "none" or wording.is_clean(row) or known is None:
+            continue
+        if _value(row) > _value(known):
+            said.append(
+                f"{wording.dataset(row.dataset)}, {row.protocol}: {row.classifier} behind {row.defence} scores "
+                f"{_precise(row)} under {wording.strength(row)}, above its {_precise(known)} on clean images. The attack "
+                "wrote the label into the picture, and the purifier read it there."
+            )
+    return tuple(dict.fromkeys(said))
+
+
+def _headline(name: str, rows: list[Row]) -> Headline:
+    attacked = [row for row in rows if not wording.is_clean(row)]
+    adaptive = [row for row in attacked if row.protocol == "adaptive" and row.defence != "none"]
+    unaware = [row for row in attacked if row.protocol != "adaptive" and row.defence != "none"]
+    chosen = min(unaware, key=lambda row: _preference(row, adaptive), default=None)
+    twins = [row for row in adaptive if chosen is None or _place(row) == _place(chosen)]
+    known = min(twins, key=lambda row: (chosen is not None and row.attack != chosen.attack, -row.eps), default=None)
+    anchor = chosen or known or min(attacked, key=lambda row: _preference(row, []), default=None)
+    bare = [row for row in attacked if row.defence == "none" and (anchor is None or _alike(row, anchor))]
+    clean = [row for row in rows if wording.is_clean(row) and row.defence == "none"]
+    return Headline(name, _first(clean, anchor), _first(bare, anchor), chosen, known)
+
+
+def _first(rows: list[Row], anchor: Row | None) -> Row | None:
+    """Returns the row that stands nearest to the anchor: same classifier, same protocol, else static."""
+
+    def distance(row: Row) -> tuple[bool, bool, bool]:
+        other = anchor is not None and row.classifier != anchor.classifier
+        return other, anchor is not None and row.protocol != anchor.protocol, row.protocol != "static"
+
+    return min(rows, key=distance, default=None)
+
+
+def _preference(row: Row, adaptive: list[Row]) -> tuple[bool, bool, bool, bool, bool, float]:
+    """Sorts first what a headline should show: static, with an adaptive twin, PGD at .15, ours rather than the paper's."""
+    return (
+        row.protocol == "as-published",
+        not any(_place(row) == _place(twin) for twin in adaptive),
+        row.attack != "pgd" or abs(row.eps - 0.15) > 1e-9,
+        row.attack in _ONE_STEP,
+        row.defence != "unet",
+        -row.eps,
+    )
+
+
+def _under(row: Row | None) -> str:
+    return (
+        "" if row is None else f"{row.protocol if row.protocol != 'adaptive' else ''} {wording.strength(row)}".strip()
+    )
+
+
+def _alike(row: Row, other: Row) -> bool:
+    return row.attack == other.attack and row.eps == other.eps
+
+
+def _place(row: Row) -> tuple[str, str, str, float]:
+    return row.dataset, row.classifier, row.defence, row.eps
+
+
+def _pipeline(row: Row) -> tuple[str, str, str, str]:
+    return row.dataset, row.classifier, row.defence, row.protocol
+
+
+def _value(row: Row) -> float:
+    return row.accuracy if row.accuracy is not None else 0.0
+
+
+def _accuracy(row: Row) -> str:
+    return wording.percent(_value(row))
+
+
+def _precise(row: Row) -> str:
+    return f"{wording.share(_value(row))} %"

@@ -1,0 +1,129 @@
+"""Pictures to data URIs: clean, perturbation made visible, adversarial and purified."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from steelman.evaluation.records import Picture
+from steelman.report import wording
+
+SHOWN = 400
+_BYTES = 3_300_000
+_SMALLEST, _LARGEST = 16, 224
+_FACTORS = (100.0, 50.0, 20.0, 10.0, 5.0, 3.0, 2.0, 1.0, 0.5)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One image with what stands below it.
+
+    wrong: None where nothing is read (the perturbation).  read: the class that was read, with its confidence in words.
+    """
+
+    uri: str
+    size: tuple[int, int]
+    alt: str
+    read: str
+    confidence: str
+    wrong: bool | None
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One picture on its way, in four cells."""
+
+    eps: str
+    label: str
+    index: int
+    cells: tuple[Cell, Cell, Cell, Cell]
+
+
+@dataclass(frozen=True)
+class Wall:
+    """The strips of one data set, attack, protocol and pipeline, by eps."""
+
+    title: str
+    pipeline: str
+    defended: bool
+    strips: tuple[Strip, ...]
+
+
+def walls(pictures: Sequence[Picture]) -> tuple[Wall, ...]:
+    """Returns the first `SHOWN` pictures in groups, no larger than a page of a few megabytes can hold."""
+    shown = pictures[:SHOWN]
+    side = _side(shown)
+    groups: dict[tuple[str, str, str, str, str], list[Picture]] = {}
+    for picture in sorted(shown, key=_protocol_order):
+        key = picture.dataset, picture.attack, picture.protocol, picture.classifier, picture.defence
+        groups.setdefault(key, []).append(picture)
+    return tuple(
+        Wall(
+            f"{wording.dataset(dataset)}, {wording.attack(attack)}, {protocol}",
+            f"{classifier}, {wording.defence(defence)}",
+            defence != "none",
+            tuple(_strip(picture, side) for picture in sorted(members, key=lambda p: (p.eps, p.index))),
+        )
+        for (dataset, attack, protocol, classifier, defence), members in groups.items()
+    )
+
+
+def amplified(clean: NDArray[np.uint8], adversarial: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
+    """Returns 0.5 + k · (adversarial - clean) as an image, and k: the largest round factor that clips nothing.
+
+    clean, adversarial: (H, W, C).  A perturbation of more than the whole range still gets k = 0.5.
+    """
+    difference = (adversarial.astype(np.float64) - clean.astype(np.float64)) / 255
+    reach = float(np.abs(difference).max(initial=0.0))
+    k = next((factor for factor in _FACTORS if factor * reach <= 0.5), _FACTORS[-1]) if reach > 0 else 1.0
+    return np.clip(np.rint(255 * (0.5 + k * difference)), 0, 255).astype(np.uint8), k
+
+
+def _strip(picture: Picture, side: int) -> Strip:
+    clean, adversarial, purified = picture.images
+    perturbation, k = amplified(clean, adversarial)
+    known = f"image {picture.index}, class {picture.label}"
+    names = ("clean", "adversarial", "purified" if picture.defence != "none" else "again, no defence")
+    read = [
+        _cell(image, side, f"{known}, {name}", reading, picture.label)
+        for image, name, reading in zip((clean, adversarial, purified), names, picture.readings, strict=True)
+    ]
+    uri, size = _uri(perturbation, side)
+    noise = Cell(uri, size, f"{known}, perturbation times {k:g}", f"× {k:g}", "", None)
+    return Strip(wording.eps(picture.eps), picture.label, picture.index, (read[0], noise, read[1], read[2]))
+
+
+def _cell(image: NDArray[np.uint8], side: int, alt: str, reading: tuple[str, float], label: str) -> Cell:
+    read, confidence = reading
+    uri, size = _uri(image, side)
+    sure = f"{100 * confidence:.0f} %"
+    return Cell(uri, size, f"{alt}, read as {read} with {sure} confidence", read, sure, read != label)
+
+
+def _uri(image: NDArray[np.uint8], side: int) -> tuple[str, tuple[int, int]]:
+    """Returns the image as a PNG inside an address, and its width and height."""
+    channels = image.shape[2]
+    grey = np.rint(image.mean(axis=2)).astype(np.uint8) if channels != 1 else image[..., 0]
+    picture = Image.fromarray(np.ascontiguousarray(image) if channels == 3 else np.ascontiguousarray(grey))
+    if max(picture.size) > side:
+        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    content = BytesIO()
+    picture.save(content, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode("ascii"), picture.size
+
+
+def _side(pictures: Sequence[Picture]) -> int:
+    """Returns the longest side of an image such that all of them fit, were they pure noise."""
+    values = sum(4 * (3 if picture.images.shape[-1] == 3 else 1) for picture in pictures)
+    return int(np.clip((_BYTES / max(values, 1)) ** 0.5, _SMALLEST, _LARGEST))
+
+
+def _protocol_order(picture: Picture) -> int:
+    known = picture.protocol in wording.PROTOCOLS
+    return wording.PROTOCOLS.index(picture.protocol) if known else len(wording.PROTOCOLS)

@@ -1,0 +1,106 @@
+"""Rows turned so that what is compared stands side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from steelman.evaluation.records import Row
+from steelman.report import wording
+from steelman.report.table import marks
+
+_NAMES = {"attack": "Attack", "eps": "ε", "protocol": "Protocol", "classifier": "Classifier", "defence": "Defence"}
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pivot:
+    """Rows laid out by what names a line (`down`) and what names a column (`across`), both fields of Row."""
+
+    rows: tuple[Row, ...]
+    down: tuple[str, ...]
+    across: tuple[str, ...]
+
+    @classmethod
+    def of(cls, rows: list[Row], down: tuple[str, ...], across: tuple[str, ...]) -> Pivot:
+        """Returns the layout without the fields that are the same in every row."""
+
+        def varied(names: tuple[str, ...], kept: str) -> tuple[str, ...]:
+            return tuple(name for name in names if name == kept or len({said(row, name) for row in rows}) > 1)
+
+        return cls(tuple(rows), varied(down, down[0]), varied(across, across[0]))
+
+    @property
+    def constant(self) -> str:
+        """What is the same in every row, as sentences; empty where nothing is."""
+        names = [name for name in ("classifier", "defence", "protocol") if name not in (*self.down, *self.across)]
+        return " ".join(f"{_NAMES[name]}: {said(self.rows[0], name)}." for name in names)
+
+    @property
+    def images(self) -> str:
+        """How many images a cell measures, as a sentence; empty where the cells say it or nothing is measured."""
+        counts = self._counts()
+        return f"n = {wording.counted(next(iter(counts)), 'image')} a cell." if len(counts) == 1 else ""
+
+    @property
+    def footnotes(self) -> tuple[str, ...]:
+        """Every note behind its mark."""
+        return tuple(f"{mark} {note}" for note, mark in marks(row.note for row in self.rows).items() if note)
+
+    def content(self) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+        """Returns the headers and the lines: our columns of a defence, then the figures published for it."""
+        columns = dict.fromkeys(self._column(row) for row in sorted(self.rows, key=_column_order))
+        defences = dict.fromkeys(row.defence for row in sorted(self.rows, key=_column_order))
+        lines = dict.fromkeys(self._line(row) for row in self.rows)
+        headers = [_NAMES[name] for name in self.down]
+        cells = [list(line) for line in lines]
+        for defence in defences:
+            of = [row for row in self.rows if row.defence == defence]
+            for column in [key for key in columns if any(self._column(row) == key for row in of)]:
+                headers.append(", ".join(column))
+                for line, row in zip(lines, cells, strict=True):
+                    row.append(self._measured([r for r in of if self._column(r) == column and self._line(r) == line]))
+            if any(row.published is not None for row in of):
+                headers.append("published" if len(defences) == 1 else f"published, {wording.defence(defence)}")
+                for line, row in zip(lines, cells, strict=True):
+                    row.append(_published([r for r in of if self._line(r) == line]))
+        return tuple(headers), tuple(tuple(row) for row in cells)
+
+    def _line(self, row: Row) -> Key:
+        return tuple(said(row, name) for name in self.down)
+
+    def _column(self, row: Row) -> Key:
+        return tuple(said(row, name) for name in self.across)
+
+    def _counts(self) -> set[int]:
+        return {row.n for row in self.rows if row.accuracy is not None}
+
+    def _measured(self, rows: list[Row]) -> str:
+        mark = marks(row.note for row in self.rows)
+        numbers = len(self._counts()) > 1
+        parts = []
+        for row in rows:
+            if row.accuracy is None:
+                text = wording.MISSING if row.published is None else wording.PUBLISHED_ONLY
+            else:
+                images = f", n = {row.n:,}" if numbers else ""
+                text = f"{wording.share(row.accuracy)} {wording.interval(row)}".strip() + images
+            parts.append(text + mark[row.note])
+        return "; ".join(dict.fromkeys(parts)) or wording.MISSING
+
+
+def said(row: Row, name: str) -> str:
+    """Returns a field of a row in words."""
+    if name == "eps":
+        return "0 (clean)" if wording.is_clean(row) else wording.eps(row.eps)
+    words = {"attack": wording.attack, "defence": wording.defence}.get(name, str)
+    return words(getattr(row, name))
+
+
+def _published(rows: list[Row]) -> str:
+    known = dict.fromkeys(wording.share(row.published) for row in rows if row.published is not None)
+    return " / ".join(known) or wording.MISSING
+
+
+def _column_order(row: Row) -> tuple[bool, int]:
+    known = row.protocol in wording.PROTOCOLS
+    return row.defence != "none", wording.PROTOCOLS.index(row.protocol) if known else len(wording.PROTOCOLS)

@@ -1,0 +1,128 @@
+"""Rows to tables: which table a row stands in, and under which column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from steelman.evaluation.records import Evaluation, Row
+from steelman.report import wording
+from steelman.report.pivot import Pivot
+from steelman.report.table import Table, marks
+
+_IN_PERCENT = "Accuracy in %, in brackets its 95 % interval."
+_PAPER = {
+    "1a": "Table 1a · ε against accuracy, FGSM, no defence",
+    "1b": "Table 1b · ε against accuracy, PGD, no defence",
+    "2": "Table 2 · with and without defence",
+    "3": "Table 3 · comparison, with latency",
+}
+_PAPER_LATENCIES = (
+    "The paper prints 14.80 s for Defense-GAN, 0.11 s for PuVAE and 0.008 s for its own auto-encoder, timed on other "
+    "machines in other ways: set beside ours they give an order of magnitude, no more."
+)
+
+
+def tables(evaluation: Evaluation) -> tuple[Table, ...]:
+    """Returns every table that has rows: the paper's first, in its order, then the others as they come."""
+    names = list(dict.fromkeys(row.table for row in evaluation.rows))
+    ordered = [name for name in _PAPER if name in names] + [name for name in names if name not in _PAPER]
+    return tuple(table for name in ordered for table in _named(name, [r for r in evaluation.rows if r.table == name]))
+
+
+def latencies(evaluation: Evaluation) -> Table | None:
+    """Returns the times for one image, a pipeline a row; None where no row has one."""
+    timed = [row for row in evaluation.rows if row.latency_ms is not None]
+    lines = dict.fromkeys(
+        (wording.dataset(row.dataset), *_pipeline(row), _latency(row), _threads(row), _origin(row)) for row in timed
+    )
+    if not lines:
+        return None
+    return Table(
+        "Time for one image",
+        "Median for a batch of one, through defence and classifier together. Times of different machines do not compare.",
+        ("Data set", "Classifier", "Defence", "Median", "Threads", "Origin"),
+        tuple(lines),
+    )
+
+
+def to_markdown(evaluation: Evaluation) -> str:
+    """Returns the title and every table as Markdown, with the notes of the run at the end."""
+    parts = [f"## {' '.join(evaluation.title.split())}\n", *(table.to_markdown() for table in tables(evaluation))]
+    parts += ["\n".join(f"- {' '.join(note.split())}" for note in evaluation.notes) + "\n"] if evaluation.notes else []
+    return "\n".join(parts)
+
+
+def _named(name: str, rows: list[Row]) -> list[Table]:
+    if name not in ("1a", "1b", "2"):
+        title = _PAPER.get(name) or ("Evaluation" if name == "evaluate" else f"Table “{name}”")
+        return [_long(title, rows, _PAPER_LATENCIES if name == "3" else "")]
+    datasets = dict.fromkeys(row.dataset for row in rows)
+    return [_wide(name, data, [row for row in rows if row.dataset == data]) for data in datasets]
+
+
+def _wide(name: str, data: str, rows: list[Row]) -> Table:
+    if name == "2":
+        pivot = Pivot.of(sorted(rows, key=_attack_order), ("attack", "eps", "protocol", "classifier"), ("defence",))
+    else:
+        several = len({row.attack for row in rows if not wording.is_clean(row)}) > 1
+        down = ("eps", "attack") if several else ("eps",)
+        pivot = Pivot.of(sorted(rows, key=lambda row: row.eps), down, ("protocol", "classifier", "defence"))
+    caption = " ".join(filter(None, (pivot.constant, _IN_PERCENT, pivot.images)))
+    headers, lines = pivot.content()
+    return Table(f"{_PAPER[name]} · {wording.dataset(data)}", caption, headers, lines, pivot.footnotes)
+
+
+def _long(title: str, rows: list[Row], also: str) -> Table:
+    """One line a row; what is the same in all of them moves into the caption."""
+    mark = marks(row.note for row in rows)
+    columns = {
+        "Data set": [wording.dataset(row.dataset) for row in rows],
+        "Classifier": [row.classifier for row in rows],
+        "Defence": [wording.defence(row.defence) for row in rows],
+        "Attack": [wording.attack(row.attack) for row in rows],
+        "ε": [wording.MISSING if row.attack == "none" else wording.eps(row.eps) for row in rows],
+        "Protocol": [row.protocol for row in rows],
+        "n": [f"{row.n:,}" if row.n else wording.MISSING for row in rows],
+        "Accuracy, %": [_accuracy(row) + mark[row.note] for row in rows],
+        "95 % interval": [wording.interval(row) or wording.MISSING for row in rows],
+        "Published, %": [wording.MISSING if row.published is None else wording.share(row.published) for row in rows],
+        "Latency": [_latency(row) + (f", {_threads(row)}" if row.threads else "") for row in rows],
+    }
+    constant = [name for name in ("Data set", "Classifier") if len(set(columns[name])) == 1]
+    said = " ".join(f"{name}: {columns[name][0]}." for name in constant)
+    empty = [name for name in ("Published, %", "Latency") if set(columns[name]) == {wording.MISSING}]
+    shown = {name: cells for name, cells in columns.items() if name not in (*constant, *empty)}
+    lines = tuple(zip(*shown.values(), strict=True))
+    caption = " ".join(filter(None, (said, "A line is one pipeline under one attack.", also)))
+    return Table(title, caption, tuple(shown), lines, _footnotes(mark))
+
+
+def _footnotes(mark: dict[str, str]) -> tuple[str, ...]:
+    return tuple(f"{sign} {note}" for note, sign in mark.items() if note)
+
+
+def _attack_order(row: Row) -> tuple[bool, str, float, int]:
+    place = wording.PROTOCOLS.index(row.protocol) if row.protocol in wording.PROTOCOLS else len(wording.PROTOCOLS)
+    return not wording.is_clean(row), row.attack, row.eps, place
+
+
+def _accuracy(row: Row) -> str:
+    if row.accuracy is not None:
+        return wording.share(row.accuracy)
+    return wording.MISSING if row.published is None else wording.PUBLISHED_ONLY
+
+
+def _latency(row: Row) -> str:
+    return wording.MISSING if row.latency_ms is None else wording.latency(row.latency_ms)
+
+
+def _threads(row: Row) -> str:
+    return wording.MISSING if row.threads is None else wording.threads(row.threads)
+
+
+def _origin(row: Row) -> str:
+    return "published" if row.accuracy is None and row.published is not None else "measured here"
+
+
+def _pipeline(row: Row) -> Iterable[str]:
+    return row.classifier, wording.defence(row.defence)

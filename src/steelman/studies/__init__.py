@@ -1,0 +1,1 @@
+"""The documents' studies, reproduced through the public API."""
