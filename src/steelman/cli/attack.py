@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     import numpy as np
     import torch
 
-    from steelman.cli.show import attacking, console
+    from steelman.cli.show import attacking, console, writable
     from steelman.evaluation.measure import on
     from steelman.files import put_bytes
 
@@ -57,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
         if not 0 <= options.target < images.num_classes:
             raise InputError(f"expected --target in [0, {images.num_classes}), got {options.target}")
         attack, goals = replace(attack, targeted=True), torch.full_like(y, options.target)
+    writable(options.out)
     with attacking(f"{attack.name} on {images.name}") as observe:
         result = attack(model, x, goals, seed=options.seed, indices=images.indices, observe=observe)
     content = BytesIO()

@@ -50,7 +50,7 @@ def model(options: argparse.Namespace, images: Images) -> nn.Module:
     if options.model is None and name not in models.shipped():
         raise InputError(f"expected --model for {images.name}, as no classifier ships for it: say package.module:factory")
     built = models.build(name, channels=images.shape[0], classes=images.num_classes, weights_file=options.weights)
-    if name in ("vgg16", "paper_vgg") and images.shape[-1] != 32:
+    if name in models.SIDE_32 and images.shape[-1] != 32:
         built = models.Resized(built, 32)
     return built.to(device(options.device)).eval()
 

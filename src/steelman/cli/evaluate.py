@@ -31,7 +31,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluates, prints the table and writes the run folder."""
-    from steelman.cli.show import evaluating, finish
+    from steelman.cli.show import evaluating, finish, writable
     from steelman.defences import guard
     from steelman.evaluation.evaluate import evaluate
 
@@ -40,6 +40,7 @@ def run(options: argparse.Namespace) -> int:
     purifier = bring.defence(options, images)
     device = next(model.parameters()).device
     pipeline = model if purifier is None else guard(purifier.to(device), model)
+    writable(options.out)
     with evaluating(f"evaluating on {images.name}") as observe:
         evaluation = evaluate(
             pipeline,

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from steelman.cli import train
+from steelman.cli import attack, data, evaluate, report, reproduce, train
 from steelman.errors import InputError
 
-COMMANDS = (train,)
+COMMANDS = (reproduce, evaluate, attack, train, report, data)
 
 
 class Parser(argparse.ArgumentParser):

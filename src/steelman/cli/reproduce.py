@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TypeVar
 
 from steelman.errors import InputError, unknown
+
+Number = TypeVar("Number", int, float)
 
 EXAMPLES = """examples:
   steelman reproduce --out runs/demo
@@ -43,7 +46,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measures, prints the tables and writes the run folder."""
-    from steelman.cli.show import cells, device, finish, training
+    from steelman.cli.show import device, finish, fitting, measuring, writable
     from steelman.studies.paper import reproduce
     from steelman.studies.published import DATASETS
     from steelman.studies.stage import Plan
@@ -68,13 +71,14 @@ def run(options: argparse.Namespace) -> int:
         device=where,
         out=options.out,
     )
-    with cells("measuring") as observe:
-        evaluation = reproduce(plan, training, observe)
+    writable(options.out)
+    with measuring("measuring") as observe:
+        evaluation = reproduce(plan, fitting, observe)
     finish(evaluation, options.out)
     return 0
 
 
-def _within[T: (int, float)](what: str, value: T, low: float, high: float) -> T:
+def _within(what: str, value: Number, low: float, high: float) -> Number:
     if not low <= value <= high:
         raise InputError(f"expected {what} from {low:g} to {high:g}, got {value:g}")
     return value

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
+from steelman import attacks, training
 from steelman.errors import InputError
-from steelman.training.fit import Observer
-from steelman.training.fit import Progress as Training
+from steelman.evaluation.evaluate import Now
+from steelman.evaluation.records import Evaluation
+from steelman.report import tables
+from steelman.studies.paper import Done
 
 console = Console(highlight=False)
 
@@ -50,13 +55,13 @@ def bars(title: str) -> Iterator[Progress]:
 
 
 @contextmanager
-def training(title: str) -> Iterator[Observer]:
-    """An observer for `fit` that shows a bar, and a line for every epoch."""
+def fitting(title: str) -> Iterator[training.Observer]:
+    """An observer for a training that shows a bar, and a line for every epoch."""
     with bars(title) as progress:
         task = progress.add_task(title, total=None)
         told = 0
 
-        def observe(now: Training) -> None:
+        def observe(now: training.Progress) -> None:
             nonlocal told
             progress.update(task, total=now.steps, completed=now.step)
             for epoch in now.history[told:]:
@@ -65,3 +70,66 @@ def training(title: str) -> Iterator[Observer]:
             told = len(now.history)
 
         yield observe
+
+
+@contextmanager
+def attacking(title: str) -> Iterator[Callable[[attacks.Progress], None]]:
+    """An observer for one attack."""
+    with bars(title) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda now: progress.update(
+            task, total=now.total, completed=now.done, description=f"{title}: {now.broken} broken"
+        )
+
+
+@contextmanager
+def evaluating(title: str) -> Iterator[Callable[[Now], None]]:
+    """An observer for an evaluation: all its attacks as one bar."""
+    with bars(title) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda now: progress.update(
+            task,
+            total=now.of * now.progress.total,
+            completed=now.at * now.progress.total + now.progress.done,
+            description=f"{title}: {now.title}",
+        )
+
+
+@contextmanager
+def measuring(title: str) -> Iterator[Callable[[Done], None]]:
+    """An observer for a study: every cell by its cost."""
+    with bars(title) as progress:
+        task = progress.add_task(title, total=None)
+
+        def observe(now: Done) -> None:
+            progress.update(task, total=now.total, completed=now.done, description=now.title)
+            if not console.is_terminal:
+                console.print(f"{now.done / now.total:4.0%} {now.title}")
+
+        yield observe
+
+
+def finish(evaluation: Evaluation, folder: Path) -> None:
+    """Prints the tables and writes results.json, pictures.npz and report.html."""
+    for found in tables(evaluation):
+        table = Table(*found.headers, title=found.title, caption=found.caption, title_justify="left", caption_justify="left")
+        for row in found.rows:
+            table.add_row(*row)
+        console.print(table)
+    evaluation.write(folder)
+    evaluation.save(folder / "report.html")
+    console.print(f"wrote {folder}/results.json and {folder}/report.html ({evaluation.seconds:.0f} s)")
+
+
+def writable(folder: Path) -> None:
+    """Makes a folder and checks, before any work, that it can be written.
+
+    Raises InputError if it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"expected a folder that can be written at {folder}, but {error.strerror}: choose another --out") from None

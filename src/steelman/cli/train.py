@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from steelman.errors import InputError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from steelman.data import Data
+    from steelman.training import Recipe, Trained
 
 EXAMPLES = """examples:
   steelman train classifier --data mnist --model cnn --out runs/cnn.safetensors
@@ -37,6 +40,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument("--classifier", help="purifier: the classifier it goes in front of, as in mnist/cnn")
     command.add_argument("--weights", type=Path, help="purifier: safetensors of that classifier, if none ship")
     command.add_argument("--purifier", default="unet", help="purifier: unet or conv-autoencoder (unet)")
+    command.add_argument("--attack", choices=["fgsm", "pgd"], default="fgsm", help="conv-autoencoder: what it undoes (fgsm)")
     command.add_argument("--share", type=float, default=1.0, help="of the training images, how many serve (1)")
     command.add_argument("--epochs", type=int)
     command.add_argument("--batch-size", type=int)
@@ -51,13 +55,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Trains and writes."""
-    from steelman import data, defences, models
-    from steelman.cli.show import console, device, training
-    from steelman.training import recipes
+    from steelman import data
+    from steelman.cli.show import console, device, fitting, writable
+    from steelman.training import named
 
     images = _thinned(data.load(options.data), options.share, options.seed or 0)
     name = options.model if options.what == "classifier" else options.purifier
-    recipe = recipes.named(
+    recipe = named(
         name,
         epochs=options.epochs,
         batch_size=options.batch_size,
@@ -68,30 +72,58 @@ def run(options: argparse.Namespace) -> int:
     )
     where = device(options.device)
     checkpoint = options.out.with_suffix(".checkpoint")
-    recipes.seeded(recipe.seed)
-    channels, classes = images.test.shape[0], images.test.num_classes
-    with training(f"{options.what} {name} on {images.name}") as observe:
-        if options.what == "classifier":
-            model = (
-                models.transfer(options.transfer, channels, classes, frozen=not options.fine_tune)
-                if options.transfer
-                else models.build(name, channels=channels, classes=classes)
-            )
-            trained = recipes.classifier(
-                model, images, name=name, recipe=recipe, checkpoint=checkpoint, device=where, observe=observe
-            )
-        else:
-            target = models.build(
-                options.classifier or f"{images.name}/cnn", channels=channels, classes=classes, weights_file=options.weights
-            )
-            trained = recipes.purifier(
-                defences.build(name, channels=channels), target, images,
-                name=name, recipe=recipe, checkpoint=checkpoint, device=where, observe=observe,
-            )
+    make = _classifier if options.what == "classifier" else _autoencoder if name == "conv-autoencoder" else _purifier
+    writable(options.out.parent)
+    with fitting(f"{options.what} {name} on {images.name}") as observe:
+        trained = make(options, images, recipe, {"checkpoint": checkpoint, "device": where, "observe": observe})
     trained.save(options.out)
     best = ", ".join(f"{key} {value:.4f}" for key, value in trained.settings["validation"].items())
     console.print(f"wrote {options.out}; on validation images: {best}")
     return 0
+
+
+def _classifier(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[str, Any]) -> Trained:
+    from steelman import models, training
+
+    channels, classes = images.test.shape[0], images.test.num_classes
+    training.seeded(recipe.seed)
+    if options.transfer is not None:
+        if options.model != "vgg16":
+            raise InputError(f"expected --model vgg16 with --transfer, got {options.model}")
+        model: nn.Module = models.transfer(options.transfer, channels, classes, frozen=not options.fine_tune)
+    else:
+        model = models.build(options.model, channels=channels, classes=classes)
+    if options.model in models.SIDE_32 and images.test.shape[-1] != 32:
+        model = models.Resized(model, 32)
+    augment = options.model != "paper_vgg"
+    return training.classifier(model, images, name=options.model, recipe=recipe, augment=augment, **how)
+
+
+def _purifier(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[str, Any]) -> Trained:
+    from steelman import defences, training
+
+    classifier = _target(options, images)
+    training.seeded(recipe.seed)
+    purifier = defences.build(options.purifier, channels=images.test.shape[0])
+    return training.purifier(purifier, classifier, images, name=options.purifier, recipe=recipe, **how)
+
+
+def _autoencoder(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[str, Any]) -> Trained:
+    from steelman import models
+    from steelman.studies.autoencoder import train_autoencoder
+
+    if images.train is None:
+        raise InputError(f"expected training images in {images.name}, got a test split alone")
+    target = _target(options, images)
+    published = target.inner if isinstance(target, models.Resized) else models.Resized(target, images.test.shape[-1])
+    return train_autoencoder(published, images.train, options.attack, recipe=recipe, **how)
+
+
+def _target(options: argparse.Namespace, images: Data) -> nn.Module:
+    from steelman.cli import bring
+
+    named = argparse.Namespace(model=options.classifier, weights=options.weights, device="cpu")
+    return bring.model(named, images.test)
 
 
 def _thinned(data: Data, share: float, seed: int) -> Data:

@@ -81,7 +81,8 @@ def _grey(rows: list[Row]) -> Iterator[str]:
         low = row.accuracy if row.ci_low is None else row.ci_low
         if wording.is_clean(row) or low is None:
             continue
-        weak = f"{_named(row)} keeps more than {wording.share(limit)} %, which no deterministic classifier can: the attack is weak."
+        why = "which no deterministic classifier can: the attack is weak"
+        weak = f"{_named(row)}, more than {wording.share(limit)} %, {why}."
         yield weak if low > limit else ""
 
 

@@ -16,7 +16,7 @@ _STYLES = 6
 class Series:
     """One pipeline over ε: `points` measured here, `published` the paper's, both sorted by eps.
 
-    style: in [0, 6), the same for the same pipeline in every chart of a page.
+    style: in [0, 6), the same for the same defence in every chart of a page, as long as it stands there once.
     """
 
     name: str
@@ -53,9 +53,8 @@ class Chart:
 def charts(evaluation: Evaluation) -> tuple[Chart, ...]:
     """Returns every chart in which some pipeline is known at two ε or more."""
     attacked = [row for row in evaluation.rows if not wording.is_clean(row)]
-    styles = {
-        pipeline: i % _STYLES for i, pipeline in enumerate(sorted({_pipeline(row) for row in attacked}, key=_order))
-    }
+    defences = sorted({row.defence for row in attacked}, key=lambda name: (name != "none", name))
+    styles = {defence: i % _STYLES for i, defence in enumerate(defences, 0 if "none" in defences else 1)}
     panels = dict.fromkeys((row.dataset, row.attack, row.protocol) for row in sorted(attacked, key=_protocol_order))
     datasets = list(dict.fromkeys(row.dataset for row in attacked))
     attacks = list(dict.fromkeys(row.attack for row in attacked))
@@ -64,20 +63,31 @@ def charts(evaluation: Evaluation) -> tuple[Chart, ...]:
     return tuple(chart for chart in found if any(_known(series) > 1 for series in chart.series))
 
 
-def _chart(rows: Iterable[Row], panel: tuple[str, str, str], styles: dict[tuple[str, str], int]) -> Chart:
+def _chart(rows: Iterable[Row], panel: tuple[str, str, str], styles: dict[str, int]) -> Chart:
     dataset, attack, protocol = panel
     here = [row for row in rows if row.dataset == dataset]
     attacked = [r for r in here if (r.attack, r.protocol) == (attack, protocol) and not wording.is_clean(r)]
-    several = len({row.classifier for row in attacked}) > 1
-    series = []
+    several = len({row.classifier for row in measured(attacked)}) > 1
+    series: list[Series] = []
     for pipeline in sorted({_pipeline(row) for row in attacked}, key=_order):
         own = [row for row in attacked if _pipeline(row) == pipeline]
         clean = _clean([row for row in here if _pipeline(row) == pipeline], own)
-        classifier, defence = wording.defence(pipeline[1]), pipeline[0]
-        name = f"{defence}, {classifier}" if several else classifier
+        ours = measured([*clean, *own])
         printed = [row for row in (*clean, *own) if row.published is not None]
-        series.append(Series(name, styles[pipeline], _one_each(measured([*clean, *own])), _one_each(printed)))
+        name = _name(pipeline, several, bool(ours))
+        style = _free(styles[pipeline[1]], {other.style for other in series})
+        series.append(Series(name, style, _one_each(ours), _one_each(printed)))
     return Chart(dataset, attack, protocol, tuple(series))
+
+
+def _name(pipeline: tuple[str, str], several: bool, known: bool) -> str:
+    defence = wording.defence(pipeline[1])
+    return f"{pipeline[0]}, {defence}" if several and known else defence if known else f"{defence}, published"
+
+
+def _free(style: int, taken: set[int]) -> int:
+    """Returns the style, or the next that no other curve of the chart has."""
+    return next((i for k in range(_STYLES) if (i := (style + k) % _STYLES) not in taken), style)
 
 
 def _clean(rows: list[Row], attacked: list[Row]) -> list[Row]:

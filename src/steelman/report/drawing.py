@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from steelman.evaluation.records import Row
 from steelman.report import wording
@@ -18,7 +18,7 @@ _TEXT = "#010203"
 _SERIES = tuple(f"#0a0b{i:02x}" for i in range(0x10, 0x16))
 _DASHES: tuple[tuple[float, ...], ...] = ((5, 2), (), (1, 1.4), (7, 2, 1.5, 2), (3, 1.2), (9, 3))
 _MARKERS = ("o", "s", "^", "D", "v", "P")
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "steelman",
     "font.family": "DejaVu Sans",
@@ -42,7 +42,7 @@ def svg(chart: Chart, prefix: str) -> str:
     from matplotlib.figure import Figure
 
     with rc_context(_SETTINGS):
-        figure = Figure(figsize=(5.0, 3.3), layout="constrained")
+        figure = Figure(figsize=(3.9, 2.75), layout="constrained")
         figure.patch.set_alpha(0.0)
         axes = figure.add_subplot()
         _frame(axes, chart)
@@ -82,7 +82,7 @@ def _curve(axes: Axes, series: Series) -> None:
     marker = _MARKERS[series.style]
     if points:
         axes.fill_between(eps, low, high, color=colour, alpha=0.18, linewidth=0)
-        axes.plot(eps, shares, color=colour, linestyle=dashes, linewidth=1.8, marker=marker, markersize=4.5)
+        axes.plot(eps, shares, color=colour, linestyle=dashes, linewidth=1.8, marker=marker, markersize=4)
     if series.published:
         axes.plot(
             [_eps(row) for row in series.published],
@@ -90,7 +90,7 @@ def _curve(axes: Axes, series: Series) -> None:
             color=colour,
             linestyle="none",
             marker=marker,
-            markersize=8,
+            markersize=7.5,
             markerfacecolor="none",
             markeredgewidth=1.2,
         )

@@ -16,7 +16,7 @@ _ONE_STEP = ("fgsm",)
 class Headline:
     """The four figures of one data set that a reader takes away; None where there is no such row.
 
-    clean, undefended, defended: under one protocol that does not know of the defence.  adaptive: the same defence, known.
+    clean, undefended, defended: the attacker does not know of a defence.  adaptive: the same defence, known.
     """
 
     dataset: str
@@ -34,24 +34,30 @@ class Headline:
             ("clean images, no defence", self.clean),
             (f"{_under(self.undefended)}, no defence", self.undefended),
             (f"{_under(self.defended)}, with {name}", self.defended),
-            (f"{_under(self.adaptive)}, with {name}, adaptive", self.adaptive),
+            (f"{_under(self.adaptive)}, with {name}", self.adaptive),
         )
         return tuple((label, row) for label, row in labelled if row is not None)
 
     @property
     def sentence(self) -> str:
-        """The figures in one sentence."""
-        parts = []
+        """The figures in words, without the name of the data set."""
+        read = []
         if self.clean:
-            parts.append(f"{self.clean.classifier} reads {_accuracy(self.clean)} of the clean images")
+            read.append(f"{_accuracy(self.clean)} of the clean images")
         if self.undefended:
-            parts.append(f"{_accuracy(self.undefended)} under {_under(self.undefended)} without a defence")
+            read.append(f"{_accuracy(self.undefended)} under {_under(self.undefended)}")
+        bare = self.clean or self.undefended
+        parts = [f"{bare.classifier} without a defence reads {wording.listed(read)}."] if bare else []
         if self.defended:
-            known = f"{self.defended.defence} in front"
-            parts.append(f"{_accuracy(self.defended)} with {known}, which the attacker does not know of")
+            what = (
+                "" if self.undefended and _alike(self.defended, self.undefended) else f" under {_under(self.defended)}"
+            )
+            parts.append(
+                f"With {self.defended.defence} in front, unknown to the attacker: {_accuracy(self.defended)}{what}."
+            )
         if self.adaptive:
-            parts.append(f"{_accuracy(self.adaptive)} once the attacker knows {self.adaptive.defence}")
-        return f"{wording.dataset(self.dataset)}: {', '.join(parts)}." if parts else ""
+            parts.append(f"Once the attacker knows {self.adaptive.defence}: {_accuracy(self.adaptive)}.")
+        return " ".join(parts)
 
 
 def measured(rows: Iterable[Row]) -> list[Row]:
@@ -68,21 +74,30 @@ def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:
 
 
 def collapses(evaluation: Evaluation) -> tuple[str, ...]:
-    """Returns a sentence for each defence that loses 20 points or more once the attacker knows it."""
+    """Returns a sentence for each pipeline that loses 20 points or more once the attacker knows it.
+
+    Of several ε the one with the largest fall is told, for each attack.
+    """
     rows = measured(evaluation.rows)
-    said = []
+    falls: dict[tuple[str, str, str], dict[str, tuple[float, str]]] = {}
     for row in rows:
         if row.protocol != "adaptive" or row.defence == "none" or wording.is_clean(row):
             continue
-        unaware = [r for r in rows if r.protocol == "static" and _place(r) == _place(row)]
+        unaware = [r for r in rows if r.protocol == "static" and _place(r) == _place(row) and not wording.is_clean(r)]
         same = [r for r in unaware if r.attack == row.attack] or unaware
-        if same and _value(same[0]) - _value(row) >= COLLAPSE:
-            said.append(
-                f"{wording.dataset(row.dataset)}, {wording.strength(row)}, {row.classifier} behind {row.defence}: "
-                f"{_accuracy(same[0])} against an attacker who does not know of the defence, {_accuracy(row)} "
-                "against one who does."
-            )
-    return tuple(dict.fromkeys(said))
+        fall = max((_value(r) - _value(row) for r in same), default=0.0)
+        if fall >= COLLAPSE:
+            known = falls.setdefault((row.dataset, row.defence, row.classifier), {})
+            text = f"{wording.strength(row)} from {wording.percent(_value(row) + fall)} to {_accuracy(row)}"
+            known[row.attack] = max(known.get(row.attack, (0.0, "")), (fall, text))
+    return tuple(
+        f"{wording.dataset(dataset)}, {defence} in front of {classifier}: {_told(known)}."
+        for (dataset, defence, classifier), known in falls.items()
+    )
+
+
+def _told(falls: dict[str, tuple[float, str]]) -> str:
+    return wording.listed(text for _, text in falls.values())
 
 
 def unmeasured(evaluation: Evaluation) -> tuple[str, ...]:
@@ -104,8 +119,8 @@ def leaks(evaluation: Evaluation) -> tuple[str, ...]:
         if _value(row) > _value(known):
             said.append(
                 f"{wording.dataset(row.dataset)}, {row.protocol}: {row.classifier} behind {row.defence} scores "
-                f"{_precise(row)} under {wording.strength(row)}, above its {_precise(known)} on clean images. The attack "
-                "wrote the label into the picture, and the purifier read it there."
+                f"{_precise(row)} under {wording.strength(row)}, above its {_precise(known)} on clean images. "
+                "The attack wrote the label into the picture, and the purifier read it there."
             )
     return tuple(dict.fromkeys(said))
 
@@ -134,7 +149,7 @@ def _first(rows: list[Row], anchor: Row | None) -> Row | None:
 
 
 def _preference(row: Row, adaptive: list[Row]) -> tuple[bool, bool, bool, bool, bool, float]:
-    """Sorts first what a headline should show: static, with an adaptive twin, PGD at .15, ours rather than the paper's."""
+    """Sorts first what a headline should show: static, with an adaptive twin, PGD at .15, our own defence."""
     return (
         row.protocol == "as-published",
         not any(_place(row) == _place(twin) for twin in adaptive),

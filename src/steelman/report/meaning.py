@@ -6,19 +6,21 @@ from collections.abc import Iterable
 
 _PROTOCOLS = {
     "as-published": (
-        "What the paper measured, repeated as its code does it: dropout and batch statistics stay on while the classifier "
-        "is attacked and tested, FGSM climbs the raw logit, PGD takes 40 steps of 0.01 and is not clipped to valid pixels. "
-        "These figures say whether the paper's method reproduces. They do not say how a deployed classifier would fare."
+        "What the paper measured, repeated as its code does it: dropout and batch statistics stay on while the "
+        "classifier is attacked and tested, FGSM climbs the raw logit, PGD takes 40 steps of 0.01 and is not "
+        "clipped to valid pixels. These figures say whether the paper's method reproduces. They do not say how a "
+        "deployed classifier would fare."
     ),
     "static": (
-        "The same threat with the mistakes mended: evaluation mode, cross-entropy, every adversarial image inside both the "
-        "ε-ball and the range of pixels. The attacker sees the classifier alone and does not know that a defence stands "
-        "in front. The figure says how well the defence undoes an attack that was not made for it. It is never robustness."
+        "The same threat with the mistakes mended: evaluation mode, cross-entropy, every adversarial image inside "
+        "both the ε-ball and the range of pixels. The attacker sees the classifier alone and does not know that a "
+        "defence stands in front. The figure says how well the defence undoes an attack that was not made for it. "
+        "It is never robustness."
     ),
     "adaptive": (
-        "The number that counts. The attacker knows the whole pipeline and differentiates through it, approximating a stage "
-        "without a gradient and averaging over a random one. The figure is an upper bound on robustness: a better "
-        "attacker can only lower it."
+        "The number that counts. The attacker knows the whole pipeline and differentiates through it, "
+        "approximating a stage without a gradient and averaging over a random one. The figure is an upper bound "
+        "on robustness: a better attacker can only lower it."
     ),
 }
 _OTHER = "A protocol that this report does not know. Read it with whoever wrote it, and do not take it for robustness."
@@ -26,29 +28,31 @@ GENERAL = (
     (
         "Intervals",
         "An interval in brackets holds the true share for all images of this kind in 95 of 100 such samples "
-        "(Clopper and Pearson, exact). It covers the choice of images only: not another training run, not another attack. "
-        "Two figures whose intervals overlap have not been shown to differ.",
+        "(Clopper and Pearson, exact). It covers the choice of images only: not another training run, not another "
+        "attack. Figures whose intervals overlap may differ by chance alone.",
     ),
     (
         "One step at a large ε",
-        "FGSM at a large ε leaks the label: the sign of the gradient is drawn over the picture, and a purifier can learn to "
-        "read it. Accuracy under FGSM can so stand above clean accuracy. That is no merit of the defence.",
+        "FGSM at a large ε leaks the label: the sign of the gradient is drawn over the picture, and a purifier "
+        "can learn to read it. Accuracy under FGSM can so stand above clean accuracy. That is no merit of the "
+        "defence.",
     ),
     (
         "ε of one half and more",
-        "For L∞ and ε ≥ 0.5 a plain grey picture lies within reach of every image, so no deterministic classifier can keep "
-        "more than its largest class share (MNIST 11.35 %, Fashion-MNIST 10 %) against a perfect attacker. A higher figure "
-        "there speaks of the attack, not of the defence.",
+        "For L∞ and ε ≥ 0.5 a plain grey picture lies within reach of every image, so no deterministic classifier "
+        "can keep more than its largest class share (MNIST 11.35 %, Fashion-MNIST 10 %) against a perfect "
+        "attacker. A higher figure there speaks of the attack, not of the defence.",
     ),
     (
         "Larger ε, lower accuracy",
-        "A larger ball holds the smaller one, so against an attacker who searches it well accuracy never rises with ε. "
-        "Where it rises under an iterated attack, the attack has failed.",
+        "A larger ball holds the smaller one, so against an attacker who searches it well accuracy never rises "
+        "with ε. Where it rises under an iterated attack, the attack has failed.",
     ),
     (
         "Published figures",
-        "Figures under “published” are the paper's (arXiv 2312.03520), printed without intervals. Where nothing was measured "
-        "here the cell says so.",
+        "Figures under “published” are the paper's (arXiv 2312.03520), printed without intervals and measured "
+        "as the protocol as-published tells. Beside a figure of another protocol they show how much the protocol "
+        "itself decides. Where nothing was measured here the cell says so.",
     ),
 )
 

@@ -8,13 +8,20 @@ from steelman.evaluation.records import Row
 from steelman.report import wording
 from steelman.report.table import marks
 
-_NAMES = {"attack": "Attack", "eps": "ε", "protocol": "Protocol", "classifier": "Classifier", "defence": "Defence"}
+_NAMES = {
+    "strength": "Attack",
+    "attack": "Attack",
+    "eps": "ε",
+    "protocol": "Protocol",
+    "classifier": "Classifier",
+    "defence": "Defence",
+}
 Key = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Pivot:
-    """Rows laid out by what names a line (`down`) and what names a column (`across`), both fields of Row."""
+    """Rows laid out by what names a line, `down`, and a column, `across`: fields of Row, or its "strength"."""
 
     rows: tuple[Row, ...]
     down: tuple[str, ...]
@@ -33,7 +40,9 @@ class Pivot:
     def constant(self) -> str:
         """What is the same in every row, as sentences; empty where nothing is."""
         names = [name for name in ("classifier", "defence", "protocol") if name not in (*self.down, *self.across)]
-        return " ".join(f"{_NAMES[name]}: {said(self.rows[0], name)}." for name in names)
+        if "defence" in names and self.rows[0].defence == "none":
+            return " ".join(["No defence.", *(self._sentence(name) for name in names if name != "defence")])
+        return " ".join(self._sentence(name) for name in names)
 
     @property
     def images(self) -> str:
@@ -65,6 +74,9 @@ class Pivot:
                     row.append(_published([r for r in of if self._line(r) == line]))
         return tuple(headers), tuple(tuple(row) for row in cells)
 
+    def _sentence(self, name: str) -> str:
+        return f"{_NAMES[name]}: {said(self.rows[0], name)}."
+
     def _line(self, row: Row) -> Key:
         return tuple(said(row, name) for name in self.down)
 
@@ -89,7 +101,9 @@ class Pivot:
 
 
 def said(row: Row, name: str) -> str:
-    """Returns a field of a row in words."""
+    """Returns a field of a row in words; "strength" is its attack with its eps."""
+    if name == "strength":
+        return wording.strength(row)
     if name == "eps":
         return "0 (clean)" if wording.is_clean(row) else wording.eps(row.eps)
     words = {"attack": wording.attack, "defence": wording.defence}.get(name, str)

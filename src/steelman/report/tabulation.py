@@ -11,8 +11,8 @@ from steelman.report.table import Table, marks
 
 _IN_PERCENT = "Accuracy in %, in brackets its 95 % interval."
 _PAPER = {
-    "1a": "Table 1a · ε against accuracy, FGSM, no defence",
-    "1b": "Table 1b · ε against accuracy, PGD, no defence",
+    "1a": "Table 1a · accuracy against ε under FGSM",
+    "1b": "Table 1b · accuracy against ε under PGD",
     "2": "Table 2 · with and without defence",
     "3": "Table 3 · comparison, with latency",
 }
@@ -39,7 +39,7 @@ def latencies(evaluation: Evaluation) -> Table | None:
         return None
     return Table(
         "Time for one image",
-        "Median for a batch of one, through defence and classifier together. Times of different machines do not compare.",
+        "Median for one image through defence and classifier together. Times of different machines do not compare.",
         ("Data set", "Classifier", "Defence", "Median", "Threads", "Origin"),
         tuple(lines),
     )
@@ -62,7 +62,7 @@ def _named(name: str, rows: list[Row]) -> list[Table]:
 
 def _wide(name: str, data: str, rows: list[Row]) -> Table:
     if name == "2":
-        pivot = Pivot.of(sorted(rows, key=_attack_order), ("attack", "eps", "protocol", "classifier"), ("defence",))
+        pivot = Pivot.of(sorted(rows, key=_attack_order), ("strength", "protocol", "classifier"), ("defence",))
     else:
         several = len({row.attack for row in rows if not wording.is_clean(row)}) > 1
         down = ("eps", "attack") if several else ("eps",)

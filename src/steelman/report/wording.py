@@ -64,9 +64,9 @@ def percent(value: float) -> str:
     """Returns a share in percent, as it stands in a sentence.
 
     >>> percent(0.983)
-    '98.3 %'
+    '98.3\\xa0%'
     """
-    return f"{100 * value:.1f} %"
+    return f"{100 * value:.1f}\u00a0%"
 
 
 def interval(row: Row) -> str:

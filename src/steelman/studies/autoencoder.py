@@ -18,10 +18,6 @@ from steelman.studies.protocols import AS_PUBLISHED
 from steelman.studies.published import DEFENDED
 from steelman.training import Examples, Observer, Recipe, Trained, fit, precision, record, seeded
 
-RECIPE = Recipe(epochs=10, batch_size=64, optimiser="adam", rate=1e-3, schedule="constant")
-"""Adam at 1e-3, batches of 64, ten epochs. Source: code of arXiv 2312.03520."""
-
-
 @dataclass(frozen=True)
 class Pairs:
     """Attacked images beside the clean ones: all (N, C, H, W)."""
@@ -65,7 +61,7 @@ def train_autoencoder(
     images: Images,
     attack: str,
     *,
-    recipe: Recipe = RECIPE,
+    recipe: Recipe,
     checkpoint: Path | None = None,
     device: str = "cpu",
     attacking: Callable[[Progress], None] | None = None,

@@ -12,7 +12,7 @@ from torch import nn
 from steelman import data, defences, models, training, weights
 from steelman.data import Images
 from steelman.models import Resized
-from steelman.studies.autoencoder import RECIPE, train_autoencoder
+from steelman.studies.autoencoder import train_autoencoder
 from steelman.studies.published import DEFENDED
 
 Watch = Callable[[str], AbstractContextManager[training.Observer]]
@@ -116,7 +116,7 @@ def _autoencoder(plan: Plan, dataset: str, loaded: data.Data, classifier: nn.Mod
                 classifier,
                 loaded.train,
                 attack,
-                recipe=replace(RECIPE, seed=plan.seed),
+                recipe=training.named("conv-autoencoder", seed=plan.seed),
                 checkpoint=path.with_suffix(".checkpoint"),
                 device=plan.device,
                 observe=observe,

@@ -24,7 +24,16 @@ PAPER_VGG = Recipe(
 )
 UNET = Recipe(epochs=16, rate=2e-3, weight_decay=0.01, average=0.998, clip=1.0)
 
-RECIPES: Mapping[str, Recipe] = {"cnn": CNN, "vgg16": VGG, "paper_vgg": PAPER_VGG, "unet": UNET}
+CONV_AUTOENCODER = Recipe(epochs=10, batch_size=64, optimiser="adam", rate=1e-3, schedule="constant")
+"""Adam at 1e-3, batches of 64, ten epochs. Source: code of arXiv 2312.03520."""
+
+RECIPES: Mapping[str, Recipe] = {
+    "cnn": CNN,
+    "vgg16": VGG,
+    "paper_vgg": PAPER_VGG,
+    "unet": UNET,
+    "conv-autoencoder": CONV_AUTOENCODER,
+}
 
 UPRIGHT = frozenset({"mnist"})
 """Data sets whose images mean something else in a mirror."""

@@ -1,0 +1,38 @@
+.DELETE_ON_ERROR:
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN ?= runs/demo
+
+.PHONY: demo test check docs format clean
+
+demo: $(VENV)/.ready  ## the main job: attack, defend, measure, report
+	$(BIN)/steelman reproduce --out $(RUN)
+
+test: $(VENV)/.ready-test check  ## lint, format, types, then every fast test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.ready-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(VENV)/.ready-test  ## the examples in docstrings and docs, run
+	$(BIN)/python -m pytest src docs
+
+format: $(VENV)/.ready-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache
+
+# The constraints pin the one torch release whose plain wheel has no CUDA in it, so that set-up stays small.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[report]'
+	touch $@
+
+$(VENV)/.ready-test: $(VENV)/.ready
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[report,test,check]'
+	touch $@
