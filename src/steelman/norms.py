@@ -137,17 +137,17 @@ class L1:
         Source: Duchi et al. 2008, figure 1, on every sample at once.
         """
         flat = delta.flatten(1)
-        eps = torch.as_tensor(self.eps, dtype=delta.dtype, device=delta.device).expand(len(delta))
+        eps = column(self.eps, flat)
         sorted_, _ = flat.abs().sort(1, descending=True)
-        excess = sorted_.cumsum(1) - eps[:, None]
+        excess = sorted_.cumsum(1) - eps
         rank = torch.arange(1, flat.shape[1] + 1, device=delta.device, dtype=delta.dtype)
         last = (sorted_ * rank > excess).sum(1).clamp_min(1)
         cut = (excess.gather(1, last[:, None] - 1) / last[:, None]).clamp_min(0)
         shrunk = flat.sign() * (flat.abs() - cut).clamp_min(0)
         # Rounding of the cumulated sum can leave the result a little outside; the last scaling brings it in.
         over = shrunk.abs().sum(1, keepdim=True)
-        shrunk = torch.where(over > eps[:, None], shrunk * (eps[:, None] / over.clamp_min(_tiny(delta))), shrunk)
-        return torch.where(self.size(delta)[:, None] > eps[:, None], shrunk, flat).view_as(delta)
+        shrunk = torch.where(over > eps, shrunk * (eps / over.clamp_min(_tiny(delta))), shrunk)
+        return torch.where(self.size(delta)[:, None] > eps, shrunk, flat).view_as(delta)
 
     def steepest(self, grad: Tensor) -> Tensor:
         """Returns (N, *S): a move of norm one, spread evenly over each sample's top share of |grad|; zero where grad is."""
@@ -190,21 +190,18 @@ class L0:
     def project(self, delta: Tensor) -> Tensor:
         """Returns a nearest point of the ball to each sample of delta, (N, *S): its eps largest entries."""
         flat = delta.flatten(1)
-        return (flat * _top(flat.abs(), self._count(delta))).view_as(delta)
+        return (flat * _top(flat.abs(), column(self.eps, flat))).view_as(delta)
 
     def steepest(self, grad: Tensor) -> Tensor:
         """Returns (N, *S): the move of at most eps entries, each by one, that gains most along grad."""
         flat = grad.flatten(1)
-        return (flat.sign() * _top(flat.abs(), self._count(grad))).view_as(grad)
+        return (flat.sign() * _top(flat.abs(), column(self.eps, flat))).view_as(grad)
 
     def sample(self, streams: Streams, like: Tensor) -> Tensor:
         """Returns (N, *S): eps entries of each sample drawn at random, each uniform in [-1, 1]."""
         flat = like.flatten(1)
-        chosen = _top(streams.derive("place").uniform(flat) + 1, self._count(like))
+        chosen = _top(streams.derive("place").uniform(flat), column(self.eps, flat))
         return ((2 * streams.uniform(flat) - 1) * chosen).view_as(like)
-
-    def _count(self, like: Tensor) -> Tensor:
-        return torch.as_tensor(self.eps, device=like.device).floor().long().expand(len(like))
 
 
 def column(value: Radius, like: Tensor) -> Radius:
@@ -221,10 +218,10 @@ def column(value: Radius, like: Tensor) -> Radius:
     return value.to(like).view(-1, *[1] * (like.dim() - 1))
 
 
-def _top(value: Tensor, count: int | Tensor) -> Tensor:
-    """(N, D) bool: each row's `count` largest entries; of equal ones the first."""
+def _top(value: Tensor, count: Radius) -> Tensor:
+    """(N, D) bool: each row's `count` largest entries, a number or (N, 1), rounded down; of equal entries the first."""
     rank = value.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-    return rank < (count[:, None] if isinstance(count, Tensor) else count)
+    return rank + 1 <= count
 
 
 def _tiny(like: Tensor) -> float:

@@ -41,13 +41,13 @@ class Streams(NamedTuple):
         return _mix(self.key[:, None] + lane)
 
     def uniform(self, like: Tensor) -> Tensor:
-        """Returns a tensor of the shape, type and device of `like`, (N, *S), uniform in [0, 1)."""
-        lanes = math.prod(like.shape[1:])
-        if like.dtype == torch.float64:
-            unit = (self.bits(lanes) >> 11 & (1 << 53) - 1).double() / (1 << 53)
-        else:
-            unit = (self.bits(lanes) >> 40 & (1 << 24) - 1).float() / (1 << 24)
-        return unit.to(like.device).view(like.shape).to(like.dtype)
+        """Returns a tensor of the shape, type and device of `like`, (N, *S), uniform in [0, 1).
+
+        As many random bits as the type holds exactly, so that none rounds up to 1.
+        """
+        digits = 1 - round(math.log2(torch.finfo(like.dtype).eps))
+        unit = self.bits(math.prod(like.shape[1:])) >> 64 - digits & (1 << digits) - 1
+        return unit.to(like).view(like.shape) / (1 << digits)
 
     def normal(self, like: Tensor) -> Tensor:
         """Returns a tensor of the shape, type and device of `like`, (N, *S), standard normal (Box-Muller)."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from steelman.errors import InputError
-from steelman.norms import Ball, Radius, column
+from steelman.norms import Ball, Radius
 from steelman.streams import Streams
 
 
@@ -77,7 +77,4 @@ class Threat:
 
     def take(self, index: Tensor) -> Threat:
         """Returns the threat of some of the samples."""
-        return self.at(self.eps[index]) if isinstance(self.eps, Tensor) and self.eps.dim() else self
-
-
-__all__ = ["Threat", "column"]
+        return self.at(self.eps.to(index.device)[index]) if isinstance(self.eps, Tensor) and self.eps.dim() else self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -85,19 +86,13 @@ class Victim:
         return self._checked(logits, x, y)
 
     def margin(self, logits: Tensor, y: Tensor) -> Tensor:
-        """Returns (N,): positive where the sample is broken: misclassified, or at its target if targeted.
-
-        Raises InputError where it is not finite.
-        """
-        found = self.sign * margin(logits, y)
-        if not bool(torch.isfinite(found).all()):
-            raise InputError("expected finite logits, got NaN or infinite ones: the model overflows on these images")
-        return found
+        """Returns (N,): positive where the sample is broken: misclassified, or at its target if targeted."""
+        return self.sign * margin(logits, y)
 
     def answer(self, x: Tensor, y: Tensor, loss: Loss) -> Answer:
         """Returns logits, loss and the loss's gradient at x, with one forward and one backward pass.
 
-        Raises InputError as `logits` does, and if no gradient reaches the image.
+        Raises InputError as `logits` does, and if no gradient reaches the image, or one with NaN.
         """
         with torch.enable_grad():
             x = x.detach().requires_grad_()
@@ -105,31 +100,45 @@ class Victim:
             self.forwards += len(x)
             self._checked(logits, x, y)
             value = self.sign * loss(logits, y)
-            if not value.requires_grad:
+            grad = torch.autograd.grad(value.sum(), x, allow_unused=True)[0] if value.requires_grad else None
+            if grad is None:
                 raise InputError(
                     "expected a model that can be differentiated, got logits that do not depend on the image by autograd: "
                     "wrap the stage that cuts the gradient in defences.StraightThrough"
                 )
-            (grad,) = torch.autograd.grad(value.sum(), x)
+            if bool(grad.isnan().any()):
+                raise InputError(
+                    "expected a gradient without NaN, got some: on these images the model divides by zero "
+                    "or takes the root or logarithm of it"
+                )
             self.backwards += len(x)
         return Answer(logits.detach(), value.detach(), grad)
 
     def _checked(self, logits: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        if self._seen:
-            return logits
+        if not self._seen:
+            self._met(logits, x)
+        if len(y) and int(y.max()) >= logits.shape[1]:
+            raise InputError(
+                f"expected labels in [0, {logits.shape[1]}), as the model has so many classes, got {int(y.max())}"
+            )
+        if not bool(torch.isfinite(logits).all()):
+            raise InputError("expected finite logits, got NaN or infinite ones: the model overflows on these images")
+        return logits
+
+    def _met(self, logits: Tensor, x: Tensor) -> None:
+        """Judges the first answer: whether these are logits at all."""
         if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(x) or logits.shape[1] < 2:
             came = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise InputError(f"expected logits of shape ({len(x)}, classes >= 2), got {came}: the model must return logits")
-        if len(y) and int(y.max()) >= logits.shape[1]:
-            raise InputError(f"expected labels in [0, {logits.shape[1]}), as the model has so many classes, got {int(y.max())}")
+            raise InputError(
+                f"expected logits of shape ({len(x)}, classes >= 2), got {came}: the model must return logits"
+            )
         flat = logits.detach()
         if bool((flat >= 0).all()) and bool(torch.isclose(flat.sum(1), torch.ones_like(flat[:, 0]), atol=1e-4).all()):
             warnings.warn(
                 "the model seems to return probabilities, not logits: attacks on them are weak; leave out its softmax",
-                stacklevel=3,
+                stacklevel=4,
             )
         self._seen = True
-        return logits
 
 
 def check(x: Tensor, y: Tensor, *, low: float = 0.0, high: float = 1.0) -> None:
@@ -141,7 +150,7 @@ def check(x: Tensor, y: Tensor, *, low: float = 0.0, high: float = 1.0) -> None:
     if not isinstance(x, Tensor) or not x.is_floating_point():
         came = x.dtype if isinstance(x, Tensor) else type(x).__name__
         raise InputError(f"expected images as a floating point tensor, got {came}: convert them with x.float() / 255")
-    if x.dim() < 2 or not len(x):
+    if x.dim() < 2 or not x.numel():
         raise InputError(f"expected at least one image, as (N, *shape), got shape {tuple(x.shape)}")
     if not isinstance(y, Tensor) or y.is_floating_point() or y.dtype == torch.bool or y.shape != x.shape[:1]:
         came = f"{y.dtype} of shape {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
@@ -149,12 +158,14 @@ def check(x: Tensor, y: Tensor, *, low: float = 0.0, high: float = 1.0) -> None:
     if int(y.min()) < 0:
         raise InputError(f"expected labels >= 0, got {int(y.min())}")
     least, most = float(x.min()), float(x.max())
-    if least != least or most != most:
-        raise InputError("expected images without NaN, got some: look at how they were loaded")
+    if math.isnan(least) or least == low == -math.inf or most == high == math.inf:
+        raise InputError("expected finite images, got NaN or infinite ones: look at how they were loaded")
     if least < low or most > high:
         beyond = f"a maximum of {most:g}" if most > high else f"a minimum of {least:g}"
         way = "divide by 255" if most > 2 else "put the normalisation inside the model"
-        raise InputError(f"expected images in [{low:g}, {high:g}], got {beyond}: {way}, or say Threat(..., low=…, high=…)")
+        raise InputError(
+            f"expected images in [{low:g}, {high:g}], got {beyond}: {way}, or say Threat(..., low=…, high=…)"
+        )
 
 
 def _full(logits: Tensor) -> Tensor:

@@ -37,17 +37,19 @@ def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, object]]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"expected a weights file at {path}, found none: check the path")
-    if zipfile.is_zipfile(path) or path.read_bytes()[:1] == b"\x80":
-        raise InputError(
-            f"expected safetensors in {path}, got a pickle: pickles can run code and are never loaded; "
-            "convert it with safetensors.torch.save_file"
-        )
     try:
         with safe_open(path, framework="pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise InputError(f"expected safetensors in {path}, got a damaged or other file ({error}): fetch it again") from None
+        if _is_pickle(path):
+            raise InputError(
+                f"expected safetensors in {path}, got a pickle: pickles can run code and are never loaded; "
+                "convert it with safetensors.torch.save_file"
+            ) from None
+        raise InputError(
+            f"expected safetensors in {path}, got a damaged or other file ({error}): fetch it again"
+        ) from None
     return state, json.loads(metadata.get("settings", "{}"))
 
 
@@ -62,7 +64,13 @@ def fill(module: nn.Module, path: Path | str) -> dict[str, object]:
     odd = sorted(name for name in own.keys() & state.keys() if own[name].shape != state[name].shape)
     if missing or extra or odd:
         where = (missing or extra or odd)[0]
-        what = "is missing from" if missing else "is unknown to the model but stands in" if extra else "has another shape in"
+        what = (
+            "is missing from"
+            if missing
+            else "is unknown to the model but stands in"
+            if extra
+            else "has another shape in"
+        )
         raise InputError(
             f"expected the weights of {type(module).__name__}, got those of another network: "
             f"{where!r} {what} {path} ({len(missing)} missing, {len(extra)} unknown, {len(odd)} of another shape)"
@@ -76,6 +84,14 @@ def digest(module: nn.Module) -> str:
     sha = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         sha.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        sha.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+        sha.update(
+            tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
+        )
     return sha.hexdigest()
 
+
+def _is_pickle(path: Path) -> bool:
+    """Whether a file begins as a pickle and not as the length of a safetensors header, which can start alike."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    return zipfile.is_zipfile(path) or (head[:1] == b"\x80" and head[8:] != b"{")

@@ -59,14 +59,14 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
 def killer(step: int):
     def observe(now: Progress) -> None:
         if now.step == step:
-            raise Killed
+            raise KilledError
 
     return observe
 
@@ -86,7 +86,7 @@ def test_a_killed_run_goes_on_to_the_weights_of_an_uninterrupted_one(tmp_path: P
     whole, killed = network(), network()
     history = fit(whole, Side(), Points(64, 0), Points(40, 1), RECIPE)
     place = tmp_path / "run.checkpoint"
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         fit(killed, Side(), Points(64, 0), Points(40, 1), RECIPE, checkpoint=place, observe=killer(step), save_every=0)
     fresh = nn.Sequential(*network())
     resumed = fit(fresh, Side(), Points(64, 0), Points(40, 1), RECIPE, checkpoint=place)
@@ -97,7 +97,7 @@ def test_a_killed_run_goes_on_to_the_weights_of_an_uninterrupted_one(tmp_path: P
 
 def test_the_checkpoint_of_another_run_is_refused_and_kept(tmp_path: Path) -> None:
     place = tmp_path / "run.checkpoint"
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         fit(network(), Side(), Points(64, 0), Points(9, 1), RECIPE, checkpoint=place, observe=killer(9))
     before = place.read_bytes()
     with pytest.raises(InputError, match="expected a checkpoint of this run"):

@@ -68,7 +68,10 @@ def test_purify_attacks_its_shares_inside_their_eps_and_leaves_the_rest() -> Non
     echo = Echo()
     objective = Purify(
         classifier=linear(),
-        attacks=((fgsm(Linf(0.0)).with_goal(Last()), 0.5), (pgd(Linf(0.0), steps=3, start=at_input).with_goal(Last()), 0.1)),
+        attacks=(
+            (fgsm(Linf(0.0)).with_goal(Last()), 0.5),
+            (pgd(Linf(0.0), steps=3, start=at_input).with_goal(Last()), 0.1),
+        ),
         held=(fgsm(Linf(0.1)),),
         clean=0.25,
     )

@@ -87,10 +87,19 @@ class Attack:
         eps = self.threat.eps
         if isinstance(eps, Tensor) and eps.dim() and eps.shape != y.shape:
             raise InputError(f"expected one eps, or one for each of {len(y)} samples, got {len(eps)}")
+        if indices is not None and (indices.shape != y.shape or indices.is_floating_point()):
+            raise InputError(
+                f"expected indices as {len(y)} integers, got {indices.dtype} of shape {tuple(indices.shape)}"
+            )
+        if slots is not None and slots < 1:
+            raise InputError(f"expected slots >= 1, got {slots}")
         with torch.inference_mode(False):
             indices = torch.arange(len(x), device=x.device) if indices is None else indices.to(x.device)
             problem = Problem(x.detach().clone(), y.detach().long().clone(), self.threat, Streams.of(seed, indices))
-            with Victim(model, mode=mode, targeted=self.targeted, seed=seed, device=x.device) as victim, torch.no_grad():
+            with (
+                Victim(model, mode=mode, targeted=self.targeted, seed=seed, device=x.device) as victim,
+                torch.no_grad(),
+            ):
                 tally = engine.run(
                     self.rule,
                     victim,

@@ -84,6 +84,7 @@ def run(
     attempts = torch.zeros_like(queue)
     flight, queue, attempts = _board(rule, problem, queue, attempts, slots)
     finished = total - len(queue) - len(flight.ids)
+    _tell(observe, finished, tally)
     while len(flight.ids):
         probe = _look(rule, victim, flight, loss, gradient, tally)
         margin = victim.margin(probe.logits, flight.problem.y)
@@ -102,9 +103,13 @@ def run(
             flight.k = flight.k + 1
         if left:
             flight, queue, attempts = _refill(rule, problem, flight, done, queue, attempts)
-        if observe is not None:
-            observe(Progress(finished, total, int((tally.margin > 0).sum())))
+        _tell(observe, finished, tally)
     return tally
+
+
+def _tell(observe: Observer | None, finished: int, tally: Tally) -> None:
+    if observe is not None:
+        observe(Progress(finished, len(tally.x), int((tally.margin > 0).sum())))
 
 
 def _blank(problem: Problem) -> Tally:
@@ -128,9 +133,7 @@ def _look_at_clean(
     return waiting.nonzero().squeeze(1)
 
 
-def _look(
-    rule: Rule[Any], victim: Victim, flight: _Slots, loss: Loss, gradient: Estimator, tally: Tally
-) -> Probe:
+def _look(rule: Rule[Any], victim: Victim, flight: _Slots, loss: Loss, gradient: Estimator, tally: Tally) -> Probe:
     """Asks the victim, without a gradient where nobody moves again."""
     before = victim.forwards, victim.backwards
     y = flight.problem.y

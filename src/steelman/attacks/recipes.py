@@ -43,7 +43,9 @@ def bim(
     level = (threat.high - threat.low) / 255
     if steps is None and size is None:
         if threat.ball.name != "Linf" or not math.isfinite(level):
-            raise InputError(f"expected steps or size for BIM with {threat.ball.name}: its paper has Linf on pixels alone")
+            raise InputError(
+                f"expected steps or size for BIM with {threat.ball.name}: its paper has Linf on pixels alone"
+            )
         levels = float(torch.as_tensor(threat.eps).max()) / level
         steps, size = max(1, math.ceil(min(levels + 4, 1.25 * levels) - 1e-6)), level
     elif steps is None:
@@ -74,7 +76,12 @@ def pgd(
     schedule = Fixed(_positive("size", size)) if size is not None else OfEps(4 / (3 * _count(steps)))
     rule = Steepest(steps=_count(steps), size=schedule, start_at=start)
     return Attack(
-        name="pgd", threat=Threat.of(threat), rule=rule, loss=loss, targeted=targeted, restarts=_count(restarts, "restarts")
+        name="pgd",
+        threat=Threat.of(threat),
+        rule=rule,
+        loss=loss,
+        targeted=targeted,
+        restarts=_count(restarts, "restarts"),
     )
 
 

@@ -68,5 +68,3 @@ class Steepest:
         assert probe.grad is not None
         step = problem.threat.steepest(probe.grad, at=probe.x).mul_(column(self.size(problem, probe.k), probe.x))
         return problem.threat.project(step.add_(probe.x), around=problem.x), state
-
-

@@ -34,7 +34,9 @@ def add_images(command: argparse.ArgumentParser) -> None:
 def add_attacks(command: argparse.ArgumentParser) -> None:
     """Adds the options for attacks and what they may do."""
     command.add_argument("--attack", nargs="+", default=["pgd"], help="fgsm, bim, pgd; several for evaluate (pgd)")
-    command.add_argument("--eps", type=float, nargs="+", required=True, help="radius or radii, in units of [0, 1] images")
+    command.add_argument(
+        "--eps", type=float, nargs="+", required=True, help="radius or radii, in units of [0, 1] images"
+    )
     command.add_argument("--norm", choices=NORMS, default="Linf")
     command.add_argument("--steps", type=int, help="of bim and pgd")
     command.add_argument("--size", type=float, help="of one step of bim and pgd")
@@ -48,7 +50,9 @@ def model(options: argparse.Namespace, images: Images) -> nn.Module:
 
     name = options.model or f"{images.name.removesuffix(' test')}/cnn"
     if options.model is None and name not in models.shipped():
-        raise InputError(f"expected --model for {images.name}, as no classifier ships for it: say package.module:factory")
+        raise InputError(
+            f"expected --model for {images.name}, as no classifier ships for it: say package.module:factory"
+        )
     built = models.build(name, channels=images.shape[0], classes=images.num_classes, weights_file=options.weights)
     if name in models.SIDE_32 and images.shape[-1] != 32:
         built = models.Resized(built, 32)
@@ -62,7 +66,11 @@ def images(options: argparse.Namespace) -> Images:
     test = data.load(options.data).test
     if options.images < 0:
         raise InputError(f"expected --images >= 0, got {options.images}")
-    return test if options.images in (0, len(test)) or options.images > len(test) else test.sample(options.images, options.seed)
+    return (
+        test
+        if options.images in (0, len(test)) or options.images > len(test)
+        else test.sample(options.images, options.seed)
+    )
 
 
 def attacks(options: argparse.Namespace) -> list[Attack]:

@@ -39,6 +39,8 @@ def run(options: argparse.Namespace) -> int:
     console.print(f"{summary.name}: {' × '.join(map(str, summary.shape))}, {len(summary.classes)} classes, sound")
     table = Table("split", "images", "type", "fewest in a class", "most in a class", "SHA-256")
     for part in summary.splits:
-        table.add_row(part.name, f"{part.n:,}", part.dtype, str(min(part.counts)), str(max(part.counts)), part.sha256[:16])
+        table.add_row(
+            part.name, f"{part.n:,}", part.dtype, str(min(part.counts)), str(max(part.counts)), part.sha256[:16]
+        )
     console.print(table)
     return 0

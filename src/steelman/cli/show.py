@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from steelman.evaluation.records import Evaluation
 from steelman.report import tables
 from steelman.studies.paper import Done
 
-console = Console(highlight=False)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 
 
 def device(name: str) -> str:
@@ -112,7 +113,9 @@ def measuring(title: str) -> Iterator[Callable[[Done], None]]:
 def finish(evaluation: Evaluation, folder: Path) -> None:
     """Prints the tables and writes results.json, pictures.npz and report.html."""
     for found in tables(evaluation):
-        table = Table(*found.headers, title=found.title, caption=found.caption, title_justify="left", caption_justify="left")
+        table = Table(
+            *found.headers, title=found.title, caption=found.caption, title_justify="left", caption_justify="left"
+        )
         for row in found.rows:
             table.add_row(*row)
         console.print(table)
@@ -132,4 +135,6 @@ def writable(folder: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise InputError(f"expected a folder that can be written at {folder}, but {error.strerror}: choose another --out") from None
+        raise InputError(
+            f"expected a folder that can be written at {folder}, but {error.strerror}: choose another --out"
+        ) from None

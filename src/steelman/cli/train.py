@@ -35,12 +35,16 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument("what", choices=["classifier", "purifier"])
     command.add_argument("--data", default="mnist", help="mnist, fashion-mnist, a folder of images, an .npz (mnist)")
     command.add_argument("--model", default="cnn", help="classifier: cnn, vgg16, paper_vgg or package.module:factory")
-    command.add_argument("--transfer", type=Path, help="classifier vgg16: a torchvision VGG-16 checkpoint to start from")
+    command.add_argument(
+        "--transfer", type=Path, help="classifier vgg16: a torchvision VGG-16 checkpoint to start from"
+    )
     command.add_argument("--fine-tune", action="store_true", help="with --transfer: train the features too")
     command.add_argument("--classifier", help="purifier: the classifier it goes in front of, as in mnist/cnn")
     command.add_argument("--weights", type=Path, help="purifier: safetensors of that classifier, if none ship")
     command.add_argument("--purifier", default="unet", help="purifier: unet or conv-autoencoder (unet)")
-    command.add_argument("--attack", choices=["fgsm", "pgd"], default="fgsm", help="conv-autoencoder: what it undoes (fgsm)")
+    command.add_argument(
+        "--attack", choices=["fgsm", "pgd"], default="fgsm", help="conv-autoencoder: what it undoes (fgsm)"
+    )
     command.add_argument("--share", type=float, default=1.0, help="of the training images, how many serve (1)")
     command.add_argument("--epochs", type=int)
     command.add_argument("--batch-size", type=int)

@@ -49,7 +49,9 @@ def load(name: str | Path) -> nn.Module:
     _, settings = weights.read(path)
     kind = settings.get("defence")
     if kind not in catalogue:
-        raise InputError(f"expected the weights of a defence in {path}, got those of {settings.get('model', 'another network')}")
+        raise InputError(
+            f"expected the weights of a defence in {path}, got those of {settings.get('model', 'another network')}"
+        )
     defence = catalogue[str(kind)](**settings["arguments"])  # type: ignore[arg-type]
     weights.fill(defence, path)
     return defence.eval()

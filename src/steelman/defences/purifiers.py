@@ -95,4 +95,6 @@ def _fits(purifier: nn.Module, x: Tensor, channels: object, multiple: int) -> No
     exact = multiple == 32
     if (exact and x.shape[-2:] != (32, 32)) or x.shape[-1] % multiple or x.shape[-2] % multiple:
         wanted = "32×32" if exact else f"sides that are multiples of {multiple}"
-        raise InputError(f"expected images of {wanted} for {name}, got {tuple(x.shape)}: use models.Resized(purifier, 32)")
+        raise InputError(
+            f"expected images of {wanted} for {name}, got {tuple(x.shape)}: use models.Resized(purifier, 32)"
+        )

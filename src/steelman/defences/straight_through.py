@@ -27,8 +27,8 @@ class StraightThrough(nn.Module):
         if not (torch.is_grad_enabled() and x.requires_grad):
             return out
         stand_in = x if self.backward is None else self.backward(x)
-        replaced: Any = _Replace.apply(out, stand_in)
-        return replaced  # type: ignore[no-any-return]
+        replaced: Tensor = _Replace.apply(out, stand_in)  # type: ignore[no-untyped-call]
+        return replaced
 
 
 class _Replace(torch.autograd.Function):
@@ -39,5 +39,5 @@ class _Replace(torch.autograd.Function):
         return value.clone()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
         return None, grad

@@ -70,7 +70,12 @@ def evaluate(
     notes = ["The adaptive figure is what counts: its attacker goes through the whole pipeline."]
     if measure.is_random(model, *measure.on(model, images)):
         notes.append("The model answers differently when asked twice; attacks through it average 10 draws (EOT).")
-    settings = {"attacks": [repr(attack) for attack in listed], "seed": seed, "model SHA-256": digest(model), "data": images.name}
+    settings = {
+        "attacks": [repr(attack) for attack in listed],
+        "seed": seed,
+        "model SHA-256": digest(model),
+        "data": images.name,
+    }
     return Evaluation(
         title=f"{name} on {images.name}",
         rows=tuple(rows),

@@ -21,7 +21,9 @@ from steelman.victim import Mode, Victim
 Observer = Callable[[Progress], None]
 
 
-def probabilities(model: nn.Module, x: Tensor, y: Tensor, *, mode: Mode = "eval", seed: int = 0, batch: int = 128) -> Tensor:
+def probabilities(
+    model: nn.Module, x: Tensor, y: Tensor, *, mode: Mode = "eval", seed: int = 0, batch: int = 128
+) -> Tensor:
     """Returns (N, K): what the model says of each image, by softmax, in order and `batch` at a time.
 
     Raises InputError for logits of a wrong shape or labels out of range.
@@ -46,8 +48,10 @@ def is_random(model: nn.Module, x: Tensor, y: Tensor) -> bool:
         return not torch.equal(victim.logits(x, y), victim.logits(x, y))
 
 
-def adaptive(attack: Attack, model: nn.Module, images: Images, *, seed: int = 0, observe: Observer | None = None) -> Result:
-    """Returns what an attack finds that goes through every stage of a pipeline, averaging over its randomness if it has any."""
+def adaptive(
+    attack: Attack, model: nn.Module, images: Images, *, seed: int = 0, observe: Observer | None = None
+) -> Result:
+    """Returns what an attack finds that goes through the whole pipeline, averaging over what it draws at random."""
     x, y = on(model, images)
     if is_random(model, x, y):
         attack = attack.through(averaged(10))

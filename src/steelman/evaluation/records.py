@@ -27,7 +27,8 @@ class Row:
 
     table: "1a", "1b", "2", "3" of the paper, or "evaluate".  protocol: "as-published", "static" or "adaptive".
     n: images measured; 0 and no accuracy where only a published figure stands.  ci_low, ci_high: 95 %, Clopper-Pearson.
-    published: the paper's figure.  latency_ms: median for one image through defence and classifier on `threads` threads; published_latency_ms: the paper's.
+    published, published_latency_ms: the paper's figures.
+    latency_ms: median for one image through defence and classifier on `threads` threads.
     note: what a reader must know of this cell.
     """
 
@@ -93,8 +94,9 @@ class Evaluation:
         """
         folder = Path(folder)
         if self.pictures:
+            arrays: dict[str, Any] = {f"picture{i}": picture.images for i, picture in enumerate(self.pictures)}
             content = BytesIO()
-            np.savez_compressed(content, **{f"picture{i}": picture.images for i, picture in enumerate(self.pictures)})
+            np.savez_compressed(content, **arrays)
             put_bytes(folder / "pictures.npz", content.getvalue())
         text = json.dumps(self.as_json(), indent=1, ensure_ascii=False)
         put_bytes(folder / "results.json", (text + "\n").encode())

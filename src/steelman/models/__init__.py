@@ -15,7 +15,20 @@ from steelman.models.folding import folded
 from steelman.models.resized import Resized, resize
 from steelman.models.vgg import VGG16, PaperVGG, transfer
 
-__all__ = ["CNN", "SIDE_32", "VGG16", "PaperVGG", "Resized", "build", "catalogue", "folded", "load", "resize", "shipped", "transfer"]
+__all__ = [
+    "CNN",
+    "SIDE_32",
+    "VGG16",
+    "PaperVGG",
+    "Resized",
+    "build",
+    "catalogue",
+    "folded",
+    "load",
+    "resize",
+    "shipped",
+    "transfer",
+]
 
 catalogue: dict[str, Callable[..., nn.Module]] = {"cnn": CNN, "vgg16": VGG16, "paper_vgg": PaperVGG}
 

@@ -11,7 +11,26 @@ from torch import Tensor, nn
 from steelman import weights
 from steelman.errors import InputError
 
-CONFIGURATION_D = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool", 512, 512, 512, "pool", 512, 512, 512, "pool")
+CONFIGURATION_D = (
+    64,
+    64,
+    "pool",
+    128,
+    128,
+    "pool",
+    256,
+    256,
+    256,
+    "pool",
+    512,
+    512,
+    512,
+    "pool",
+    512,
+    512,
+    512,
+    "pool",
+)
 
 
 class VGG16(nn.Module):
@@ -73,7 +92,7 @@ def transfer(checkpoint: Path | str, channels: int = 1, classes: int = 10, *, fr
     """Returns a VGG16 whose features come from a torchvision VGG-16 checkpoint, with a new head.
 
     checkpoint: vgg16 or vgg16_bn of torchvision, as safetensors or as a .pth (loaded with weights_only).
-    channels: the first convolution is summed over its three colours for one channel and spread evenly for others.
+    channels: the first convolution is summed over its three colours and spread evenly, unless there are three.
     frozen: the features do not train, and their batch norm keeps the checkpoint's statistics.
     Raises InputError if the file is no such checkpoint.
     """
@@ -112,7 +131,7 @@ class Frozen(nn.Sequential):
         self.requires_grad_(False)
         self.eval()
 
-    def train(self, mode: bool = True) -> Frozen:  # noqa: ARG002, D102
+    def train(self, mode: bool = True) -> Frozen:
         return super().train(False)
 
 
@@ -130,7 +149,9 @@ def _head(features: int, classes: int, dropout: float) -> nn.Sequential:
 
 def _sized(features: nn.Module, x: Tensor) -> Tensor:
     if x.shape[-2:] != (32, 32):
-        raise InputError(f"expected images of 32×32, got {tuple(x.shape)}: put models.Resized(model, 32) in the model's place")
+        raise InputError(
+            f"expected images of 32×32, got {tuple(x.shape)}: put models.Resized(model, 32) in the model's place"
+        )
     out: Tensor = features(x)
     return out
 

@@ -53,7 +53,8 @@ class Chart:
 def charts(evaluation: Evaluation) -> tuple[Chart, ...]:
     """Returns every chart in which some pipeline is known at two ε or more."""
     attacked = [row for row in evaluation.rows if not wording.is_clean(row)]
-    defences = sorted({row.defence for row in attacked}, key=lambda name: (name != "none", name))
+    known = {row.defence for row in measured(attacked)}
+    defences = sorted({row.defence for row in attacked}, key=lambda name: (name != "none", name not in known, name))
     styles = {defence: i % _STYLES for i, defence in enumerate(defences, 0 if "none" in defences else 1)}
     panels = dict.fromkeys((row.dataset, row.attack, row.protocol) for row in sorted(attacked, key=_protocol_order))
     datasets = list(dict.fromkeys(row.dataset for row in attacked))

@@ -18,6 +18,14 @@ _TEXT = "#010203"
 _SERIES = tuple(f"#0a0b{i:02x}" for i in range(0x10, 0x16))
 _DASHES: tuple[tuple[float, ...], ...] = ((5, 2), (), (1, 1.4), (7, 2, 1.5, 2), (3, 1.2), (9, 3))
 _MARKERS = ("o", "s", "^", "D", "v", "P")
+_SHAPES = (
+    "M18 6a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z",
+    "M18 2h8v8h-8z",
+    "M22 1l5 9h-10z",
+    "M22 1l5 5l-5 5l-5-5z",
+    "M22 11l5-9h-10z",
+    "M20 1h4v3h3v4h-3v3h-4v-3h-3v-4h3z",
+)
 _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "steelman",
@@ -53,9 +61,9 @@ def svg(chart: Chart, prefix: str) -> str:
     return _inline(stream.getvalue(), prefix)
 
 
-def swatch(series: Series) -> tuple[str, str]:
-    """Returns what a legend draws for a series: its colour and its dashes in SVG's words."""
-    return _colour(series.style), " ".join(f"{2 * length:g}" for length in _DASHES[series.style])
+def swatch(series: Series) -> tuple[str, str, str]:
+    """Returns a series' colour, dashes and marker (in a box of 44 x 12) in SVG's words, for a legend."""
+    return _colour(series.style), " ".join(f"{2 * length:g}" for length in _DASHES[series.style]), _SHAPES[series.style]
 
 
 def _frame(axes: Axes, chart: Chart) -> None:

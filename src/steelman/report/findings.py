@@ -120,7 +120,7 @@ def leaks(evaluation: Evaluation) -> tuple[str, ...]:
             said.append(
                 f"{wording.dataset(row.dataset)}, {row.protocol}: {row.classifier} behind {row.defence} scores "
                 f"{_precise(row)} under {wording.strength(row)}, above its {_precise(known)} on clean images. "
-                "The attack wrote the label into the picture, and the purifier read it there."
+                "What the attack wrote into the picture helped the purifier: a leak of the label, not strength."
             )
     return tuple(dict.fromkeys(said))
 
@@ -161,9 +161,7 @@ def _preference(row: Row, adaptive: list[Row]) -> tuple[bool, bool, bool, bool, 
 
 
 def _under(row: Row | None) -> str:
-    return (
-        "" if row is None else f"{row.protocol if row.protocol != 'adaptive' else ''} {wording.strength(row)}".strip()
-    )
+    return "" if row is None else f"{row.protocol} {wording.strength(row)}"
 
 
 def _alike(row: Row, other: Row) -> bool:

@@ -102,7 +102,7 @@ def _strip(picture: Picture, side: int) -> Strip:
 def _cell(image: NDArray[np.uint8], side: int, alt: str, reading: tuple[str, float], label: str) -> Cell:
     read, confidence = reading
     uri, size = _uri(image, side)
-    sure = f"{100 * confidence:.0f} %"
+    sure = f"{100 * confidence:.1f} %"
     return Cell(uri, size, f"{alt}, read as {read} with {sure} confidence", read, sure, read != label)
 
 

@@ -27,7 +27,7 @@ _OTHER = "A protocol that this report does not know. Read it with whoever wrote 
 GENERAL = (
     (
         "Intervals",
-        "An interval in brackets holds the true share for all images of this kind in 95 of 100 such samples "
+        "An interval in brackets holds the true share for all images of this kind in at least 95 of 100 such samples "
         "(Clopper and Pearson, exact). It covers the choice of images only: not another training run, not another "
         "attack. Figures whose intervals overlap may differ by chance alone.",
     ),

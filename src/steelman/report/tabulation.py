@@ -33,7 +33,14 @@ def latencies(evaluation: Evaluation) -> Table | None:
     """Returns the times for one image, a pipeline a row; None where no row has one."""
     timed = [row for row in evaluation.rows if row.latency_ms is not None]
     lines = dict.fromkeys(
-        (wording.dataset(row.dataset), *_pipeline(row), _latency(row), _threads(row), _origin(row)) for row in timed
+        (
+            wording.dataset(row.dataset),
+            *_pipeline(row),
+            _latency(row),
+            str(row.threads or wording.MISSING),
+            _origin(row),
+        )
+        for row in timed
     )
     if not lines:
         return None
@@ -86,7 +93,7 @@ def _long(title: str, rows: list[Row], also: str) -> Table:
         "Accuracy, %": [_accuracy(row) + mark[row.note] for row in rows],
         "95 % interval": [wording.interval(row) or wording.MISSING for row in rows],
         "Published, %": [wording.MISSING if row.published is None else wording.share(row.published) for row in rows],
-        "Latency": [_latency(row) + (f", {_threads(row)}" if row.threads else "") for row in rows],
+        "Latency": [_latency(row) + (f", {wording.threads(row.threads)}" if row.threads else "") for row in rows],
     }
     constant = [name for name in ("Data set", "Classifier") if len(set(columns[name])) == 1]
     said = " ".join(f"{name}: {columns[name][0]}." for name in constant)
@@ -114,10 +121,6 @@ def _accuracy(row: Row) -> str:
 
 def _latency(row: Row) -> str:
     return wording.MISSING if row.latency_ms is None else wording.latency(row.latency_ms)
-
-
-def _threads(row: Row) -> str:
-    return wording.MISSING if row.threads is None else wording.threads(row.threads)
 
 
 def _origin(row: Row) -> str:

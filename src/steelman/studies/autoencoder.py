@@ -18,6 +18,7 @@ from steelman.studies.protocols import AS_PUBLISHED
 from steelman.studies.published import DEFENDED
 from steelman.training import Examples, Observer, Recipe, Trained, fit, precision, record, seeded
 
+
 @dataclass(frozen=True)
 class Pairs:
     """Attacked images beside the clean ones: all (N, C, H, W)."""
@@ -76,7 +77,13 @@ def train_autoencoder(
     made = AS_PUBLISHED.attack(attack, DEFENDED[attack])
     with precision(recipe.precision, torch.device(device)):
         hurt = made(
-            classifier.to(device), x, y, seed=recipe.seed, mode=AS_PUBLISHED.mode, slots=AS_PUBLISHED.slots, observe=attacking
+            classifier.to(device),
+            x,
+            y,
+            seed=recipe.seed,
+            mode=AS_PUBLISHED.mode,
+            slots=AS_PUBLISHED.slots,
+            observe=attacking,
         ).x
     kept, held = Pairs(hurt.cpu(), x.cpu()).split(max(1, len(x) // 12))
     seeded(recipe.seed)

@@ -173,7 +173,9 @@ def _static(plan: Plan, stage: Stage, attack: str, eps: float) -> tuple[list[Row
     if published.DEFENDED[attack] == eps:
         guarded = published.guarded(stage.dataset, attack, eps)
         there_by_name = {"none": there, "conv-autoencoder": guarded, "unet": guarded}
-        rows += [_row(plan, stage, "2", name, attack, eps, "static", found[name], there_by_name[name]) for name in found]
+        rows += [
+            _row(plan, stage, "2", name, attack, eps, "static", found[name], there_by_name[name]) for name in found
+        ]
     return rows, _pictures(plan, stage, attack, eps, "static", result.x)
 
 
@@ -197,8 +199,16 @@ def _pictures(plan: Plan, stage: Stage, attack: str, eps: float, protocol: str, 
     """The same first images at every eps, so that a reader can follow one."""
     return [
         picture(
-            stage.images, place, hurt[place], stage.unet, stage.classifier, classifier_name=plan.classifier,
-            defence="unet", attack=attack, eps=eps, protocol=protocol,
+            stage.images,
+            place,
+            hurt[place],
+            stage.unet,
+            stage.classifier,
+            classifier_name=plan.classifier,
+            defence="unet",
+            attack=attack,
+            eps=eps,
+            protocol=protocol,
         )
         for place in range(min(PICTURED, len(stage.images)))
     ]
@@ -209,16 +219,30 @@ def _table3(plan: Plan, stage: Stage) -> list[Row]:
     eps = published.DEFENDED["fgsm"]
     rows = [
         Row(
-            table="3", dataset=stage.dataset, classifier="", defence=name, attack="fgsm", eps=eps, protocol="as-published",
-            n=0, accuracy=None, ci_low=None, ci_high=None, published=accuracy,
-            published_latency_ms=published.LATENCY_MS[name], note="published, not measured here",
+            table="3",
+            dataset=stage.dataset,
+            classifier="",
+            defence=name,
+            attack="fgsm",
+            eps=eps,
+            protocol="as-published",
+            n=0,
+            accuracy=None,
+            ci_low=None,
+            ci_high=None,
+            published=accuracy,
+            published_latency_ms=published.LATENCY_MS[name],
+            note="published, not measured here",
         )
         for name, accuracy in published.RIVALS.items()
     ]
     x, y = measure.on(stage.classifier, stage.images)
     pipelines = {"none": stage.classifier, **_pipelines(stage, "fgsm")}
     hurt = STATIC.attack("fgsm", eps)(stage.classifier, x, y, seed=plan.seed, indices=stage.images.indices).x
-    there = {"conv-autoencoder": published.guarded(stage.dataset, "fgsm", eps), "none": published.undefended(stage.dataset, "fgsm", eps)}
+    there = {
+        "conv-autoencoder": published.guarded(stage.dataset, "fgsm", eps),
+        "none": published.undefended(stage.dataset, "fgsm", eps),
+    }
     for name, pipeline in pipelines.items():
         found = measure.right(pipeline, hurt, y, seed=plan.seed)
         row = _row(plan, stage, "3", name, "fgsm", eps, "static", found, there.get(name))
@@ -252,12 +276,26 @@ def _purified(autoencoder: nn.Module, x: Tensor) -> Tensor:
 
 
 def _row(
-    plan: Plan, stage: Stage, table: str, defence: str, attack: str, eps: float, protocol: str, found: Tensor,
+    plan: Plan,
+    stage: Stage,
+    table: str,
+    defence: str,
+    attack: str,
+    eps: float,
+    protocol: str,
+    found: Tensor,
     there: float | None,
 ) -> Row:
     return measure.row(
-        found, table=table, dataset=stage.dataset, classifier=plan.classifier, defence=defence, attack=attack, eps=eps,
-        protocol=protocol, published=there,
+        found,
+        table=table,
+        dataset=stage.dataset,
+        classifier=plan.classifier,
+        defence=defence,
+        attack=attack,
+        eps=eps,
+        protocol=protocol,
+        published=there,
     )
 
 

@@ -62,5 +62,5 @@ STATIC = Protocol("static", mode="eval", side=None, slots=None)
 
 
 def adaptive_pgd(eps: float) -> Attack:
-    """Returns the attack of the adaptive column: PGD from random starts, twice, to be run through the whole pipeline."""
+    """Returns the attack of the adaptive column: PGD from two random starts, for the whole pipeline."""
     return pgd(Linf(eps), steps=40, restarts=2)

@@ -9,7 +9,12 @@ PGD_EPS = (0.05, 0.10, 0.15, 0.20, 0.30)
 DEFENDED = {"fgsm": 0.60, "pgd": 0.15}
 """The attacks of tables 2 and 3, and their eps."""
 
-_CLEAN = {("mnist", "fgsm"): 0.9901, ("mnist", "pgd"): 0.9922, ("fashion-mnist", "fgsm"): 0.9122, ("fashion-mnist", "pgd"): 0.9206}
+_CLEAN = {
+    ("mnist", "fgsm"): 0.9901,
+    ("mnist", "pgd"): 0.9922,
+    ("fashion-mnist", "fgsm"): 0.9122,
+    ("fashion-mnist", "pgd"): 0.9206,
+}
 _UNDEFENDED = {
     ("mnist", "fgsm"): (0.9099, 0.8237, 0.7274, 0.5840, 0.4054, 0.2648, 0.1610, 0.0531, 0.0523),
     ("fashion-mnist", "fgsm"): (0.4751, 0.3798, 0.2973, 0.2376, 0.1889, 0.1417, 0.0955, 0.0444, 0.0412),

@@ -1,4 +1,4 @@
-"""What the paper's study needs for one data set: images, a classifier and the purifiers, shipped or trained on the spot."""
+"""What the paper's study needs for a data set: images, classifier and purifiers, shipped or trained on the spot."""
 
 from __future__ import annotations
 
@@ -56,13 +56,15 @@ class Stage:
 
 
 def prepare(plan: Plan, dataset: str, watch: Watch) -> Stage:
-    """Returns the stage of a data set, training what has no weights yet into the run folder, from where it is taken again."""
+    """Returns the stage of a data set; what has no weights yet is trained into the run folder and kept there."""
     loaded = data.load(dataset)
     notes: list[str] = []
     assert loaded.train is not None
     if plan.share < 1:
         loaded = replace(loaded, train=loaded.train.sample(round(plan.share * len(loaded.train)), plan.seed))
-        notes.append(f"{dataset}: what was trained for this run saw {len(loaded.train or ())} of 60,000 training images")
+        notes.append(
+            f"{dataset}: what was trained for this run saw {len(loaded.train or ())} of 60,000 training images"
+        )
     network = _classifier(plan, dataset, loaded, watch)
     on_28, on_32 = (network, Resized(network, 28)) if plan.classifier == "cnn" else (Resized(network, 32), network)
     autoencoders = {attack: _autoencoder(plan, dataset, loaded, on_32, attack, watch) for attack in DEFENDED}
@@ -73,7 +75,9 @@ def prepare(plan: Plan, dataset: str, watch: Watch) -> Stage:
     return Stage(
         dataset,
         images,
-        *(module.to(plan.device).eval() for module in (on_28, on_32, unet)),  # type: ignore[arg-type]
+        on_28.to(plan.device).eval(),
+        on_32.to(plan.device).eval(),
+        unet.to(plan.device).eval(),
         {attack: module.to(plan.device).eval() for attack, module in autoencoders.items()},
         tuple(notes),
     )
@@ -105,7 +109,9 @@ def _classifier(plan: Plan, dataset: str, loaded: data.Data, watch: Watch) -> nn
     return network
 
 
-def _autoencoder(plan: Plan, dataset: str, loaded: data.Data, classifier: nn.Module, attack: str, watch: Watch) -> nn.Module:
+def _autoencoder(
+    plan: Plan, dataset: str, loaded: data.Data, classifier: nn.Module, attack: str, watch: Watch
+) -> nn.Module:
     if plan.classifier == "cnn" and not plan.retrain:
         return defences.load(f"{dataset}/conv-autoencoder-{attack}")
     path = _place(plan, dataset, f"{plan.classifier}-conv-autoencoder-{attack}")

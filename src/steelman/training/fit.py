@@ -110,8 +110,8 @@ def fit(
     """Fits the model in place to its best validated weights and returns the history.
 
     The first of the objective's validation figures decides which epoch is best.
-    checkpoint: a file, written atomically every `save_every` seconds and after every epoch; if it is there, the run goes
-    on from it and ends with the weights of an uninterrupted one. It is removed at the end.
+    checkpoint: a file, written atomically every `save_every` seconds and after every epoch; if it is there, the run
+    goes on from it and ends with the weights of an uninterrupted one. It is removed at the end.
     Raises InputError if the checkpoint belongs to another run, or if the loss is not finite.
     """
     if not len(train) or not len(validation):
@@ -120,7 +120,12 @@ def fit(
     model.to(device)
     per_epoch = math.ceil(len(train) / recipe.batch_size)
     run = _Run(model, _copy(model) if recipe.average else {}, _optimiser(model, recipe))
-    identity = {"recipe": asdict(recipe), "objective": repr(objective), "images": len(train), "model": type(model).__name__}
+    identity = {
+        "recipe": asdict(recipe),
+        "objective": repr(objective),
+        "images": len(train),
+        "model": type(model).__name__,
+    }
     if checkpoint is not None and checkpoint.is_file():
         _resume(run, checkpoint, identity, device)
     saved, started = time.monotonic(), time.monotonic() - run.seconds
@@ -129,7 +134,9 @@ def fit(
         while run.step < recipe.epochs * per_epoch and not (recipe.patience and run.stale >= recipe.patience):
             epoch, at = divmod(run.step, per_epoch)
             order = torch.randperm(len(train), generator=torch.Generator().manual_seed(_key(recipe.seed, epoch)))
-            loss = _step(run, objective, train.batch(order[at * recipe.batch_size :][: recipe.batch_size]), recipe, per_epoch)
+            loss = _step(
+                run, objective, train.batch(order[at * recipe.batch_size :][: recipe.batch_size]), recipe, per_epoch
+            )
             run.summed += loss
             run.step += 1
             run.seconds = time.monotonic() - started
@@ -157,7 +164,9 @@ def _step(run: _Run, objective: Objective, batch: tuple[Tensor, ...], recipe: Re
         loss = objective.loss(run.model, tuple(part.to(device, non_blocking=True) for part in batch))
     value = float(loss.detach())
     if not math.isfinite(value):
-        raise InputError(f"expected a finite loss, got {value} at step {run.step}: lower the learning rate {recipe.rate}")
+        raise InputError(
+            f"expected a finite loss, got {value} at step {run.step}: lower the learning rate {recipe.rate}"
+        )
     run.optimiser.zero_grad(set_to_none=True)
     loss.backward()
     if recipe.clip:
@@ -194,14 +203,16 @@ def precision(name: str, device: torch.device) -> Iterator[None]:
     """A context in which a forward pass runs in fp32 or under bf16 autocast; "auto" takes bf16 where it is native."""
     if name not in {"fp32", "bf16", "auto"}:
         raise InputError(f"expected precision fp32, bf16 or auto, got {name!r}")
-    with torch.autocast(device.type, torch.bfloat16, enabled=name == "bf16" or (name == "auto" and native_bf16(device))):
+    with torch.autocast(
+        device.type, torch.bfloat16, enabled=name == "bf16" or (name == "auto" and native_bf16(device))
+    ):
         yield
 
 
 def native_bf16(device: torch.device) -> bool:
     """Returns whether the device has matrix units for bfloat16."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported())
 
 
@@ -216,7 +227,10 @@ def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     parameters = [p for p in model.parameters() if p.requires_grad]
     if recipe.optimiser == "sgd":
         return torch.optim.SGD(
-            parameters, recipe.rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay,
+            parameters,
+            recipe.rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
             nesterov=recipe.momentum > 0,
         )
     if recipe.optimiser == "adam":
@@ -253,7 +267,13 @@ def _save(run: _Run, path: Path, identity: dict[str, Any]) -> None:
         "optimiser": run.optimiser.state_dict(),
         "average": run.average,
         "best": run.best,
-        "numbers": {"step": run.step, "summed": run.summed, "seconds": run.seconds, "best_score": run.best_score, "stale": run.stale},
+        "numbers": {
+            "step": run.step,
+            "summed": run.summed,
+            "seconds": run.seconds,
+            "best_score": run.best_score,
+            "stale": run.stale,
+        },
         "history": [asdict(epoch) for epoch in run.history],
     }
     torch.save(state, content)
@@ -264,7 +284,9 @@ def _resume(run: _Run, path: Path, identity: dict[str, Any], device: torch.devic
     try:
         state = torch.load(path, map_location=device, weights_only=True)
         if state["identity"] != identity:
-            raise InputError(f"expected a checkpoint of this run in {path}, got one with other settings: remove it or say --out")
+            raise InputError(
+                f"expected a checkpoint of this run in {path}, got one with other settings: remove it or say --out"
+            )
         run.model.load_state_dict(state["model"])
         run.optimiser.load_state_dict(state["optimiser"])
         run.average, run.best = state["average"], state["best"]
@@ -274,4 +296,6 @@ def _resume(run: _Run, path: Path, identity: dict[str, Any], device: torch.devic
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"expected a training checkpoint in {path}, got a damaged or other file ({error}): remove it") from None
+        raise InputError(
+            f"expected a training checkpoint in {path}, got a damaged or other file ({error}): remove it"
+        ) from None

@@ -17,8 +17,8 @@ from steelman.training.fit import Examples
 class Classify:
     """Cross-entropy on labels, for (image, label) examples; judged by accuracy.
 
-    smoothing: label smoothing in [0, 1).  shift: largest shift in pixels, up, down and sideways.  flip: mirror half the images.
-    erase: side of a square, in pixels, set to a grey of its own in every image; 0 for none.
+    smoothing: label smoothing in [0, 1).  shift: largest shift in pixels, up, down and sideways.
+    flip: mirror half the images.  erase: side of a square, in pixels, set to a grey of its own in every image.
     """
 
     smoothing: float = 0.0
@@ -76,16 +76,16 @@ def _erased(x: Tensor, side: int) -> Tensor:
     return torch.where(inside, torch.rand(n, 1, 1, 1, device=x.device), x)
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class Purify:
     """Give the clean image back from what attacks made of it, so that a frozen classifier reads it right.
 
-    Examples are (image, label). The attacks see the classifier alone, as an attacker does who knows no defence, and each
-    image is attacked at an eps of its own. Judged by the mean accuracy of purifier and classifier over `held`.
+    Examples are (image, label). The attacks see the classifier alone, as an attacker does who knows no defence, and
+    each image is attacked at an eps of its own. Judged by the mean accuracy of the pipeline over `held`.
 
     classifier: frozen, in evaluation mode.
-    attacks: pairs of an attack and the largest eps to draw, uniformly from 0, for it; each takes an equal share of a batch.
+    attacks: pairs of an attack and the largest eps that is drawn for it, uniformly from 0; each takes an equal share of
+    what is not left clean.
     clean: the share of every batch that is left as it is.
     fidelity: weight of the mean squared error beside the cross-entropy of the classifier's reading.
     held: the attacks that judge it, as they are; clean images count as one more.
@@ -135,4 +135,6 @@ class Purify:
 
 def _right(model: nn.Module, x: Tensor, y: Tensor) -> float:
     with torch.no_grad():
-        return sum(int((model(a).argmax(1) == b).sum()) for a, b in zip(x.split(500), y.split(500), strict=True)) / len(y)
+        return sum(int((model(a).argmax(1) == b).sum()) for a, b in zip(x.split(500), y.split(500), strict=True)) / len(
+            y
+        )

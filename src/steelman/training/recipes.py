@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -45,7 +46,7 @@ class Trained:
 
     model: nn.Module
     history: tuple[Epoch, ...]
-    settings: Mapping[str, object]
+    settings: Mapping[str, Any]
 
     def save(self, path: Path | str) -> None:
         """Writes the weights with their settings as safetensors."""
@@ -70,10 +71,12 @@ def classifier(
     """
     kept, held = _split(data, recipe.seed)
     objective = Classify(smoothing=0.1, shift=2, flip=data.name not in UPRIGHT) if augment else Classify()
-    history = fit(
-        model, objective, kept, held, recipe, checkpoint=checkpoint, device=device, observe=observe
+    history = fit(model, objective, kept, held, recipe, checkpoint=checkpoint, device=device, observe=observe)
+    return Trained(
+        model,
+        history,
+        record(model, data.test, recipe, repr(objective), history, len(kept) + len(held)) | {"model": name},
     )
-    return Trained(model, history, record(model, data.test, recipe, repr(objective), history, len(kept) + len(held)) | {"model": name})
 
 
 def purifier(
@@ -109,8 +112,14 @@ def purifier(
         ),
     )
     history = fit(
-        model, objective, kept, held.sample(min(len(held), 1000), recipe.seed), recipe, checkpoint=checkpoint,
-        device=device, observe=observe,
+        model,
+        objective,
+        kept,
+        held.sample(min(len(held), 1000), recipe.seed),
+        recipe,
+        checkpoint=checkpoint,
+        device=device,
+        observe=observe,
     )
     made = record(model, data.test, recipe, repr(objective), history, len(kept) + len(held))
     return Trained(model, history, made | {"defence": name, "classifier": weights.digest(classifier)})
@@ -129,14 +138,16 @@ def seeded(seed: int) -> None:
 
 def _split(data: Data, seed: int) -> tuple[Images, Images]:
     if data.train is None:
-        raise InputError(f"expected training images in {data.name}, got a test split alone: give a folder with train and test")
+        raise InputError(
+            f"expected training images in {data.name}, got a test split alone: give a folder with train and test"
+        )
     return data.train.split(1 / 12, seed)
 
 
 def record(
     model: nn.Module, images: Images, recipe: Recipe, objective: str, history: tuple[Epoch, ...], trained_on: int
-) -> dict[str, object]:
-    """Returns what stands beside trained weights: how the module is built, on what and how it was trained, and its score."""
+) -> dict[str, Any]:
+    """Returns what stands beside trained weights: how the module is built and was trained, and its score."""
     best = max(history, key=lambda epoch: next(iter(epoch.scores.values())))
     return {
         "arguments": getattr(getattr(model, "inner", model), "settings", {}),

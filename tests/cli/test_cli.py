@@ -1,0 +1,223 @@
+"""The command line: what it writes, and one line with exit code 2 for a user's mistake."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from steelman import data, weights
+from steelman.cli import main
+from steelman.models import CNN
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def arrays(tmp_path: Path) -> Path:
+    """Nine small images of three classes, as an .npz."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(9) % 3
+    images = generator.integers(0, 256, (9, 28, 28), dtype=np.uint8)
+    np.savez(tmp_path / "own.npz", images=images, labels=labels)
+    return tmp_path / "own.npz"
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """Weights of a compact classifier for them."""
+    torch.manual_seed(0)
+    weights.write(CNN(1, 3), tmp_path / "own.safetensors", {})
+    return tmp_path / "own.safetensors"
+
+
+def call(*words: object) -> int:
+    try:
+        return main([str(word) for word in words])
+    except SystemExit as stop:
+        return int(stop.code or 0)
+
+
+def test_attack_writes_arrays_that_are_a_data_set_and_pngs(arrays: Path, own: Path, tmp_path: Path) -> None:
+    words = ("attack", "--data", arrays, "--model", "cnn", "--weights", own, "--attack", "pgd", "--eps", 0.1)
+    assert call(*words, "--out", "runs/a") == 0
+    with np.load("runs/a/adversarial.npz") as file:
+        assert abs(file["images"] - file["clean"]).max() <= 0.1 + 1e-6
+        assert file["broken"].shape == (9,)
+    assert len(data.load("runs/a/adversarial.npz").test) == 9
+    pngs = sorted((tmp_path / "runs/a/png").iterdir())
+    assert len(pngs) == 9
+    assert pngs[0].name == "000000-class0.png"
+    with Image.open(pngs[0]) as image:
+        assert image.size == (28, 28)
+
+
+def test_a_target_is_reached_for(arrays: Path, own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("attack", "--data", arrays, "--model", "cnn", "--weights", own, "--attack", "pgd", "--eps", 1, "--target", 2)
+    assert call(*words, "--out", "runs/t") == 0
+    assert "images reach the target" in capsys.readouterr().out
+    with np.load("runs/t/adversarial.npz") as file:
+        found, broken = torch.from_numpy(file["images"]), torch.from_numpy(file["broken"])
+    model = CNN(1, 3).eval()
+    weights.fill(model, own)
+    assert (model(found).argmax(1)[broken] == 2).all()
+    assert broken.any()
+
+
+def test_evaluate_and_report_leave_a_run_folder(arrays: Path, own: Path, tmp_path: Path) -> None:
+    words = ("evaluate", "--data", arrays, "--model", "cnn", "--weights", own, "--attack", "fgsm", "pgd")
+    assert call(*words, "--steps", 3, "--eps", 0.01, 0.1, "--out", "runs/e") == 0
+    rows = json.loads((tmp_path / "runs/e/results.json").read_text())["rows"]
+    assert [(row["attack"], row["eps"]) for row in rows] == [
+        ("none", 0.0), ("fgsm", 0.01), ("fgsm", 0.1), ("pgd", 0.01), ("pgd", 0.1),
+    ]  # fmt: skip
+    page = (tmp_path / "runs/e/report.html").read_bytes()
+    assert call("report", "runs/e", "--out", "again.html") == 0
+    assert (tmp_path / "again.html").read_bytes() == page
+
+
+def test_train_writes_weights_that_evaluate_takes(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for split, n in (("train", 24), ("test", 4)):
+        for kind in ("dark", "light"):
+            folder = tmp_path / "own" / split / kind
+            folder.mkdir(parents=True)
+            for i in range(n):
+                pixels = generator.integers(0, 100, (16, 16), dtype=np.uint8) + (150 if kind == "light" else 0)
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.png")
+    words = ("train", "classifier", "--data", "own", "--epochs", 2, "--batch-size", 8, "--out", "c.safetensors")
+    assert call(*words) == 0
+    first = weights.read("c.safetensors")
+    assert first[1]["classes"] == ["dark", "light"]
+    (tmp_path / "c.safetensors").unlink()
+    assert call(*words) == 0
+    again = weights.read("c.safetensors")
+    assert all(torch.equal(first[0][name], again[0][name]) for name in first[0])
+    purify = ("train", "purifier", "--data", "own", "--classifier", "cnn", "--weights", "c.safetensors")
+    assert call(*purify, "--epochs", 1, "--batch-size", 8, "--out", "p.safetensors") == 0
+    look = ("evaluate", "--data", "own", "--model", "cnn", "--weights", "c.safetensors", "--defence", "p.safetensors")
+    assert call(*look, "--attack", "fgsm", "--eps", 0.1, "--out", "runs/p") == 0
+    protocols = {row["protocol"] for row in json.loads(Path("runs/p/results.json").read_text())["rows"]}
+    assert protocols == {"static", "adaptive"}
+
+
+MISTAKES = {
+    "no command": ((), "required"),
+    "unknown command": (("atack",), "invalid choice"),
+    "unknown data set": (("evaluate", "--data", "mnst", "--eps", 0.1), "did you mean mnist"),
+    "unknown attack": (
+        ("evaluate", "--data", "{own}", "--model", "cnn", "--attack", "pgdd", "--eps", 0.1),
+        "did you mean pgd",
+    ),
+    "unknown model": (("evaluate", "--data", "{own}", "--model", "cn", "--eps", 0.1), "did you mean cnn"),
+    "unknown defence": (
+        ("evaluate", "--data", "{own}", "--model", "cnn", "--defence", "unett", "--eps", 0.1),
+        "expected the name of a defence",
+    ),
+    "no shipped model": (("evaluate", "--data", "{own}", "--eps", 0.1), "expected --model"),
+    "negative eps": (("evaluate", "--data", "{own}", "--model", "cnn", "--eps", -0.1), "expected eps >= 0"),
+    "eps not a number": (("evaluate", "--data", "{own}", "--model", "cnn", "--eps", "nan"), "expected eps >= 0"),
+    "eps a word": (("evaluate", "--data", "{own}", "--model", "cnn", "--eps", "big"), "invalid float value"),
+    "no eps": (("attack", "--data", "{own}"), "--eps"),
+    "several attacks to write": (
+        ("attack", "--data", "{own}", "--model", "cnn", "--attack", "fgsm", "pgd", "--eps", 0.1),
+        "expected one attack",
+    ),
+    "steps for fgsm": (
+        ("attack", "--data", "{own}", "--model", "cnn", "--attack", "fgsm", "--steps", 4, "--eps", 0.1),
+        "expected no --steps",
+    ),
+    "zero steps": (
+        ("attack", "--data", "{own}", "--model", "cnn", "--attack", "pgd", "--steps", 0, "--eps", 0.1),
+        "expected steps",
+    ),
+    "target out of range": (
+        ("attack", "--data", "{own}", "--model", "cnn", "--eps", 0.1, "--target", 7),
+        "expected --target in",
+    ),
+    "truncated weights": (
+        ("evaluate", "--data", "{own}", "--model", "cnn", "--weights", "{truncated}", "--eps", 0.1),
+        "expected safetensors",
+    ),
+    "pickled weights": (
+        ("evaluate", "--data", "{own}", "--model", "cnn", "--weights", "{pickle}", "--eps", 0.1),
+        "got a pickle",
+    ),
+    "another network's weights": (
+        ("evaluate", "--data", "{own}", "--model", "cnn", "--weights", "{other}", "--eps", 0.1),
+        "got those of another network",
+    ),
+    "missing weights": (
+        ("evaluate", "--data", "{own}", "--model", "cnn", "--weights", "no.safetensors", "--eps", 0.1),
+        "found none",
+    ),
+    "factory that is not there": (
+        ("evaluate", "--data", "{own}", "--model", "no.such:thing", "--eps", 0.1),
+        "expected a factory",
+    ),
+    "factory that gives no module": (
+        ("evaluate", "--data", "{own}", "--model", "builtins:dict", "--eps", 0.1),
+        "expected 'builtins:dict' to give an nn.Module",
+    ),
+    "too few classes": (
+        ("evaluate", "--data", "{own}", "--model", "collections:OrderedDict", "--eps", 0.1),
+        "nn.Module",
+    ),
+    "unwritable folder": (
+        ("evaluate", "--data", "{own}", "--model", "cnn", "--eps", 0.1, "--out", "{file}/run"),
+        "expected a folder that can be written",
+    ),
+    "report of nothing": (("report", "nowhere"), "expected a run folder"),
+    "check of nothing": (("data", "check"), "expected a source"),
+    "check of an empty folder": (("data", "check", "{empty}"), "expected"),
+    "train on a test set alone": (
+        ("train", "classifier", "--data", "{own}", "--out", "w.safetensors"),
+        "expected training images",
+    ),
+    "share out of range": (
+        ("train", "classifier", "--data", "{own}", "--share", 2, "--out", "w.safetensors"),
+        "expected --share",
+    ),
+    "study of another data set": (
+        ("reproduce", "--datasets", "cifar10"),
+        "expected the name of a data set of the paper",
+    ),
+    "more images than there are": (("reproduce", "--images", 20000), "expected --images from 1 to 10000"),
+    "unknown device": (("reproduce", "--device", "abacus"), "expected a device"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_is_one_line_exit_code_2_and_nothing_written(
+    case: str, arrays: Path, own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {"own": arrays, "truncated": tmp_path / "t", "pickle": tmp_path / "p", "other": tmp_path / "o"}
+    places |= {"file": tmp_path / "f", "empty": tmp_path / "empty"}
+    (tmp_path / "t").write_bytes(own.read_bytes()[:500])
+    (tmp_path / "p").write_bytes(pickle.dumps({"weights": 1}))
+    (tmp_path / "f").write_text("in the way")
+    (tmp_path / "empty").mkdir()
+    weights.write(CNN(3, 3), tmp_path / "o", {})
+    words, message = MISTAKES[case]
+    before = sorted(tmp_path.rglob("*.*"))
+    assert call(*(str(word).format(**places) for word in words)) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert len(told.strip().splitlines()) == 1
+    assert "Traceback" not in told
+    assert sorted(tmp_path.rglob("*.*")) == before
+
+
+@pytest.mark.parametrize("command", ["reproduce", "evaluate", "attack", "train", "report", "data"])
+def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(command, "--help") == 0
+    assert f"steelman {command}" in capsys.readouterr().out.split("example", 1)[1]
