@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conformance import BALLS, CASES, SHAPES, Network, build, images
+from .conformance import BALLS, CASES, SHAPES, Network, build, images
 
 from steelman.attacks import Break, Worst, catalogue
 from steelman.errors import InputError

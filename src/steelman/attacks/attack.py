@@ -13,6 +13,7 @@ from steelman.attacks import engine
 from steelman.attacks.goals import Break, Goal
 from steelman.attacks.gradients import Estimator, exact
 from steelman.attacks.problem import Problem, Rule
+from steelman.attacks.reprs import by_name
 from steelman.errors import InputError
 from steelman.losses import Loss, cross_entropy
 from steelman.norms import Radius
@@ -58,6 +59,8 @@ class Attack:
     restarts: int = 1
     gradient: Estimator = exact
     goal: Goal = Break()
+
+    __repr__ = by_name
 
     def __post_init__(self) -> None:
         if self.restarts < 1 or self.rule.steps < 1:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from steelman.attacks.problem import Probe, Problem
+from steelman.attacks.reprs import by_name
 from steelman.norms import Radius, column
 
 Schedule = Callable[[Problem, Tensor], Radius]
@@ -53,6 +54,8 @@ class Steepest:
     steps: int
     size: Schedule
     start_at: Start = at_input
+
+    __repr__ = by_name
 
     @property
     def from_input(self) -> bool:

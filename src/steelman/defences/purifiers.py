@@ -60,6 +60,7 @@ class UNetPurifier(nn.Module):
     """Ours: a U-shaped convolutional auto-encoder, (N, channels, H, W) in [0, 1] to the same, H and W multiples of 4.
 
     Pixels are folded 2×2 into channels at once, so that no layer works at full size; the code is a quarter of the side.
+    Every pixel is painted anew, kept, or mixed of both, so that a clean image can pass as it is.
     GELU throughout; Gaussian noise on the code while it trains, none in use, where it is deterministic.
     """
 
@@ -73,7 +74,7 @@ class UNetPurifier(nn.Module):
         self.coarse = nn.ModuleList(nn.Conv2d(code, code, 3, padding=1) for _ in range(depth))
         self.up = nn.ConvTranspose2d(code, width, 2, stride=2)
         self.merge = nn.Conv2d(2 * width, width, 3, padding=1)
-        self.leave = nn.Conv2d(width, 4 * channels, 3, padding=1)
+        self.leave = nn.Conv2d(width, 8 * channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         _fits(self, x, self.settings["channels"], 4)
@@ -85,7 +86,8 @@ class UNetPurifier(nn.Module):
         if self.training and self.noise:
             code = code + self.noise * torch.randn_like(code)
         merged = F.gelu(self.merge(torch.cat([fine, F.gelu(self.up(code))], dim=1)))
-        return torch.sigmoid(F.pixel_shuffle(self.leave(merged), 2))
+        painted, kept = torch.sigmoid(F.pixel_shuffle(self.leave(merged), 2)).chunk(2, dim=1)
+        return torch.lerp(painted, x.to(painted), kept)
 
 
 def _fits(purifier: nn.Module, x: Tensor, channels: object, multiple: int) -> None:

@@ -23,7 +23,7 @@ VGG = Recipe(epochs=15, optimiser="sgd", rate=0.05, weight_decay=5e-4, average=0
 PAPER_VGG = Recipe(
     epochs=10, batch_size=64, optimiser="sgd", rate=1e-3, momentum=0.0, schedule="constant", precision="auto"
 )
-UNET = Recipe(epochs=16, rate=2e-3, weight_decay=0.01, average=0.998, clip=1.0)
+UNET = Recipe(epochs=12, rate=2e-3, weight_decay=0.01, average=0.998, clip=1.0)
 
 CONV_AUTOENCODER = Recipe(epochs=10, batch_size=64, optimiser="adam", rate=1e-3, schedule="constant")
 """Adam at 1e-3, batches of 64, ten epochs. Source: code of arXiv 2312.03520."""
