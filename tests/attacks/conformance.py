@@ -16,12 +16,12 @@ QUICK = {"steps": 5}
 SHAPES = [(12,), (3, 4), (1, 4, 3)]
 
 
-def build(name, norm, *, targeted=False, eps=None, **settings):
-    """An attack by name, quick where its recipe says how many steps it takes; settings that it does not know are left out."""
+def build(name, norm, *, targeted=False, eps=None, box=None, **settings):
+    """An attack by name, quick where its recipe counts steps; settings that its recipe does not know are left out."""
     ball = BALLS[norm] if eps is None else BALLS[norm].at(eps)
     known = inspect.signature(catalogue[name]).parameters
     given = {key: value for key, value in (QUICK | settings).items() if key in known}
-    return catalogue[name](settings.get("box", Threat)(ball), targeted=targeted, **given)
+    return catalogue[name](Threat(ball, **(box or {})), targeted=targeted, **given)
 
 
 def offered(name, norm, targeted):

@@ -7,7 +7,6 @@ from .conformance import BALLS, CASES, SHAPES, Network, build, images
 from steelman.attacks import Break, Worst, catalogue
 from steelman.errors import InputError
 from steelman.losses import margin
-from steelman.threat import Threat
 
 every = pytest.mark.parametrize(("name", "norm", "targeted"), CASES)
 LONG = {"Linf": lambda d: d.abs().amax(1), "L2": lambda d: d.norm(dim=1), "L1": lambda d: d.abs().sum(1)}
@@ -157,22 +156,22 @@ def test_it_runs_where_gradients_are_switched_off(name, norm, targeted, around):
 
 
 @every
-def test_logits_a_thousand_times_as_large_are_attacked_too(name, norm, targeted):
-    model, large = Network(), Network(scale=1000.0)
-    x, y, natural = images(model, targeted=targeted)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_logits_a_thousand_times_as_large_are_attacked_too(name, norm, targeted, dtype):
+    large = Network(scale=1000.0, dtype=dtype)
+    x, y, natural = images(large, dtype=dtype, targeted=targeted)
     attack = build(name, norm, targeted=targeted, eps=3 * BALLS[norm].eps)
     result = attack(large, x, y)
-    assert torch.isfinite(result.x).all()
     assert attack.threat.holds(result.x, around=x).all()
-    assert torch.allclose(result.margin, reached(large, result.x, y, targeted))
-    gained = result.margin - reached(large, x, y, targeted)
-    assert (gained[~natural] > 0).all()
-    assert result.broken[~natural].any()
+    assert torch.allclose(result.margin, reached(large, result.x, y, targeted), rtol=1e-3)
+    gained = (result.margin - reached(large, x, y, targeted))[~natural]
+    assert (gained >= 0).all()
+    assert gained.median() > 50
 
 
 @every
 def test_the_last_candidate_is_seen(name, norm, targeted):
-    """One step against a linear model with room to spare breaks it; an attack that forgot to look would return the input."""
+    """One step breaks a linear model with room to spare; an attack that forgot to look would return the input."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = torch.nn.Linear(12, 2).double()
@@ -182,9 +181,8 @@ def test_the_last_candidate_is_seen(name, norm, targeted):
     weight = (model.weight[0] - model.weight[1]).detach()
     dual = {"Linf": 1, "L2": 2, "L1": torch.inf}[norm]
     eps = 3 * gap / weight.norm(p=dual)
-    attack = build(
-        name, norm, targeted=targeted, eps=eps, steps=1, box=lambda ball: Threat(ball, low=-1e3, high=1e3), size=float(eps.max())
-    )
+    wide = {"low": -1e3, "high": 1e3}
+    attack = build(name, norm, targeted=targeted, eps=eps, box=wide, steps=1, size=float(eps.max()))
     result = attack(model, x, 1 - y if targeted else y)
     assert not result.natural.any()
     assert result.broken.all()

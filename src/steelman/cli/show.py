@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from steelman import attacks, training
 from steelman.errors import InputError
@@ -101,11 +102,14 @@ def measuring(title: str) -> Iterator[Callable[[Done], None]]:
     """An observer for a study: every cell by its cost."""
     with bars(title) as progress:
         task = progress.add_task(title, total=None)
+        told = ""
 
         def observe(now: Done) -> None:
+            nonlocal told
             progress.update(task, total=now.total, completed=now.done, description=now.title)
-            if not console.is_terminal:
+            if not console.is_terminal and now.title != told:
                 console.print(f"{now.done / now.total:4.0%} {now.title}")
+                told = now.title
 
         yield observe
 
@@ -114,11 +118,15 @@ def finish(evaluation: Evaluation, folder: Path) -> None:
     """Prints the tables and writes results.json, pictures.npz and report.html."""
     for found in tables(evaluation):
         table = Table(
-            *found.headers, title=found.title, caption=found.caption, title_justify="left", caption_justify="left"
+            title=Text(found.title), caption=Text(found.caption), title_justify="left", caption_justify="left"
         )
+        for header, numeric in zip(found.headers, found.numeric, strict=True):
+            table.add_column(Text(header), justify="right" if numeric else "left")
         for row in found.rows:
-            table.add_row(*row)
+            table.add_row(*map(Text, row))
         console.print(table)
+        for note in found.notes:
+            console.print(Text(f"  {note}"))
     evaluation.write(folder)
     evaluation.save(folder / "report.html")
     console.print(f"wrote {folder}/results.json and {folder}/report.html ({evaluation.seconds:.0f} s)")

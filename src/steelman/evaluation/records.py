@@ -27,8 +27,8 @@ class Row:
 
     table: "1a", "1b", "2", "3" of the paper, or "evaluate".  protocol: "as-published", "static" or "adaptive".
     n: images measured; 0 and no accuracy where only a published figure stands.  ci_low, ci_high: 95 %, Clopper-Pearson.
-    published, published_latency_ms: the paper's figures.
-    latency_ms: median for one image through defence and classifier on `threads` threads.
+    published: the paper's figure.
+    latency_ms: median for one image through defence and classifier on `threads` threads; the paper's where n is 0.
     note: what a reader must know of this cell.
     """
 
@@ -45,7 +45,6 @@ class Row:
     ci_high: float | None
     published: float | None = None
     latency_ms: float | None = None
-    published_latency_ms: float | None = None
     threads: int | None = None
     note: str = ""
 
