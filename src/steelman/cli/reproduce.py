@@ -17,7 +17,8 @@ EXAMPLES = """examples:
 
 quick: shipped weights, the compact classifier, 1,000 seeded test images a cell.
 full:  10,000 images; what has no weights is trained into the run folder first, and taken from there the next time.
-       On a CPU a VGG sees a quarter of the training images unless --share says otherwise; the report says so."""
+       On a CPU a VGG sees a quarter of the training images, and PGD attacks 5,000 of them, unless --share and
+       --attacked say otherwise; the report says so."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -37,6 +38,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument("--protocols", nargs="+", choices=protocols, default=protocols)
     command.add_argument("--images", type=int, help="test images a cell (1000 quick, 10000 full)")
     command.add_argument("--share", type=float, help="of the training images, how many serve what is trained (1)")
+    command.add_argument(
+        "--attacked", type=int, help="training images that PGD attacks for the paper's auto-encoder (all)"
+    )
     command.add_argument("--retrain", action="store_true", help="train everything again, the shipped weights too")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--device", default="auto", help="cpu, cuda or auto (auto)")
@@ -66,6 +70,7 @@ def run(options: argparse.Namespace) -> int:
         protocols=tuple(options.protocols),
         images=_within("--images", options.images or (10_000 if full else 1000), 1, 10_000),
         share=_within("--share", options.share or (0.25 if slow else 1.0), 0.001, 1),
+        attacked=options.attacked or (5000 if slow else None),
         retrain=options.retrain,
         seed=options.seed,
         device=where,

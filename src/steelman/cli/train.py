@@ -114,12 +114,14 @@ def _purifier(options: argparse.Namespace, images: Data, recipe: Recipe, how: di
 
 def _autoencoder(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[str, Any]) -> Trained:
     from steelman import models
-    from steelman.studies.autoencoder import train_autoencoder
+    from steelman.studies.autoencoder import as_many_steps, train_autoencoder
 
     if images.train is None:
         raise InputError(f"expected training images in {images.name}, got a test split alone")
     target = _target(options, images)
     published = target.inner if isinstance(target, models.Resized) else models.Resized(target, images.test.shape[-1])
+    if options.epochs is None:
+        recipe = replace(recipe, epochs=as_many_steps(len(images.train)))
     return train_autoencoder(published, images.train, options.attack, recipe=recipe, **how)
 
 

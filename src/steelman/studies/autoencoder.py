@@ -57,6 +57,11 @@ class Reconstruct:
         return {"negative mse": -summed / len(hurt)}
 
 
+def as_many_steps(n: int) -> int:
+    """Returns how many epochs over n images take as many steps as the paper's ten over 60,000."""
+    return max(1, round(10 * 60_000 / n))
+
+
 def train_autoencoder(
     classifier: nn.Module,
     images: Images,

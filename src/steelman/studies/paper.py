@@ -66,6 +66,7 @@ def reproduce(plan: Plan, watch: Watch, observe: Callable[[Done], None]) -> Eval
         "classifier": plan.classifier,
         "images": plan.images,
         "share of training images": plan.share,
+        "training images attacked by PGD": "all" if plan.attacked is None else plan.attacked,
         "seed": plan.seed,
         "device": plan.device,
         "fgsm, as-published": repr(AS_PUBLISHED.attack("fgsm", 0.6)),
@@ -119,9 +120,14 @@ def _later(
 
 
 def _command(plan: Plan) -> str:
+    """The command line that gives this plan on any machine."""
     parts = [
-        f"steelman reproduce --profile {plan.profile}",
-        f"--datasets {' '.join(plan.datasets)} --classifier {plan.classifier} --tables {' '.join(plan.tables)}",
+        f"steelman reproduce --profile {plan.profile} --datasets {' '.join(plan.datasets)}",
+        f"--classifier {plan.classifier} --tables {' '.join(plan.tables)} --protocols {' '.join(plan.protocols)}",
         f"--images {plan.images} --share {plan.share:g} --seed {plan.seed}",
     ]
-    return " ".join(parts) + (" --retrain" if plan.retrain else "")
+    if plan.attacked is not None:
+        parts.append(f"--attacked {plan.attacked}")
+    if plan.retrain:
+        parts.append("--retrain")
+    return " ".join(parts)

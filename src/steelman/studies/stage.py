@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +11,9 @@ from torch import nn
 
 from steelman import data, defences, models, training, weights
 from steelman.data import Images
+from steelman.errors import InputError
 from steelman.models import Resized
-from steelman.studies.autoencoder import train_autoencoder
+from steelman.studies.autoencoder import as_many_steps, train_autoencoder
 from steelman.studies.published import DEFENDED
 
 Watch = Callable[[str], AbstractContextManager[training.Observer]]
@@ -22,7 +23,8 @@ Watch = Callable[[str], AbstractContextManager[training.Observer]]
 class Plan:
     """What `steelman reproduce` was asked for.
 
-    images: of each test set, how many; share: of the training images, how many serve where something is trained.
+    images: of each test set, how many.  share: of the training images, how many serve where something is trained.
+    attacked: at most how many of those PGD is run on to train the paper's auto-encoder, None for all.
     """
 
     profile: str = "quick"
@@ -32,6 +34,7 @@ class Plan:
     protocols: tuple[str, ...] = ("as-published", "static", "adaptive")
     images: int = 1000
     share: float = 1.0
+    attacked: int | None = None
     retrain: bool = False
     seed: int = 0
     device: str = "cpu"
@@ -58,19 +61,13 @@ class Stage:
 def prepare(plan: Plan, dataset: str, watch: Watch) -> Stage:
     """Returns the stage of a data set; what has no weights yet is trained into the run folder and kept there."""
     loaded = data.load(dataset)
-    notes: list[str] = []
     assert loaded.train is not None
     if plan.share < 1:
         loaded = replace(loaded, train=loaded.train.sample(round(plan.share * len(loaded.train)), plan.seed))
-        notes.append(
-            f"{dataset}: what was trained for this run saw {len(loaded.train or ())} of 60,000 training images"
-        )
     network = _classifier(plan, dataset, loaded, watch)
     on_28, on_32 = (network, Resized(network, 28)) if plan.classifier == "cnn" else (Resized(network, 32), network)
     autoencoders = {attack: _autoencoder(plan, dataset, loaded, on_32, attack, watch) for attack in DEFENDED}
     unet = _unet(plan, dataset, loaded, on_28, watch)
-    if plan.classifier != "cnn" and not plan.retrain:
-        notes.append(f"{dataset}: our purifier was trained before the compact classifier, not before {plan.classifier}")
     images = loaded.test if plan.images >= len(loaded.test) else loaded.test.sample(plan.images, plan.seed)
     return Stage(
         dataset,
@@ -79,7 +76,7 @@ def prepare(plan: Plan, dataset: str, watch: Watch) -> Stage:
         on_32.to(plan.device).eval(),
         unet.to(plan.device).eval(),
         {attack: module.to(plan.device).eval() for attack, module in autoencoders.items()},
-        tuple(notes),
+        tuple(f"{dataset}: {note}" for note in _notes(plan)),
     )
 
 
@@ -105,7 +102,7 @@ def _classifier(plan: Plan, dataset: str, loaded: data.Data, watch: Watch) -> nn
                 device=plan.device,
                 observe=observe,
             ).save(path)
-    weights.fill(network, path)
+    _settings_hold(path, weights.fill(network, path), len(loaded.train or ()))
     return network
 
 
@@ -117,12 +114,15 @@ def _autoencoder(
     path = _place(plan, dataset, f"{plan.classifier}-conv-autoencoder-{attack}")
     if not path.is_file():
         assert loaded.train is not None
-        with watch(f"conv-autoencoder for {attack} on {dataset}") as observe:
+        images = loaded.train
+        if attack == "pgd" and plan.attacked is not None and plan.attacked < len(images):
+            images = images.sample(plan.attacked, plan.seed)
+        with watch(f"conv-autoencoder for {attack} on {dataset}, from {len(images)} attacked images") as observe:
             train_autoencoder(
                 classifier,
-                loaded.train,
+                images,
                 attack,
-                recipe=training.named("conv-autoencoder", seed=plan.seed),
+                recipe=training.named("conv-autoencoder", seed=plan.seed, epochs=as_many_steps(len(images))),
                 checkpoint=path.with_suffix(".checkpoint"),
                 device=plan.device,
                 observe=observe,
@@ -148,6 +148,28 @@ def _unet(plan: Plan, dataset: str, loaded: data.Data, classifier: nn.Module, wa
                 observe=observe,
             ).save(path)
     return defences.load(path)
+
+
+def _notes(plan: Plan) -> list[str]:
+    notes = []
+    trained_here = plan.retrain or plan.classifier != "cnn"
+    if trained_here and plan.share < 1:
+        notes.append(f"what was trained for this run saw {round(plan.share * 60_000):,} of 60,000 training images")
+    if trained_here and plan.attacked is not None:
+        notes.append(
+            f"the auto-encoder for PGD learnt from {plan.attacked:,} attacked images, in as many steps as the paper's"
+        )
+    if trained_here and not plan.retrain:
+        notes.append(f"our purifier was trained before the compact classifier, not before {plan.classifier}")
+    return notes
+
+
+def _settings_hold(path: Path, settings: Mapping[str, object], images: int) -> None:
+    if settings.get("trained_on") != images:
+        raise InputError(
+            f"expected weights trained on {images} images in {path}, got some of {settings.get('trained_on')}: "
+            "say the same --share as before, or another --out"
+        )
 
 
 def _place(plan: Plan, dataset: str, name: str) -> Path:
