@@ -5,16 +5,26 @@ from __future__ import annotations
 import argparse
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from steelman.cli import bring
 from steelman.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+SHOWN = 10
+"""Images on the overview."""
 
 EXAMPLES = """examples:
   steelman attack --data mnist --attack pgd --eps 0.1 --images 100 --out runs/adversarial
   steelman attack --data mnist --attack fgsm --eps 0.3 --target 3 --images 20 --out runs/threes
   steelman attack --data my/images --model package.module:factory --weights mine.safetensors --eps 0.03 --out runs/mine
 
-adversarial.npz holds images, clean, labels, broken and distance, and is itself a data set for --data."""
+adversarial.npz holds images, clean, labels, broken and distance, and is itself a data set for --data.
+overview.png shows the first ten: clean, what was added, adversarial."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -45,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
     from steelman.cli.show import attacking, console, writable
     from steelman.evaluation.measure import on
     from steelman.files import put_bytes
+    from steelman.report import attacked
 
     if len(options.attack) > 1 or len(options.eps) > 1:
         raise InputError("expected one attack at one eps to write images of, got several: evaluate takes several")
@@ -71,23 +82,30 @@ def run(options: argparse.Namespace) -> int:
         classes=np.array(images.classes),
     )
     put_bytes(options.out / "adversarial.npz", content.getvalue())
-    _write_pngs(options.out / "png", result.x[: options.png].cpu(), images.labels.tolist(), images.indices.tolist())
+    adversarial, clean = (_pixels(part) for part in (result.x, x))
+    _write_pngs(options.out / "png", adversarial[: options.png], images.labels.tolist(), images.indices.tolist())
+    put_bytes(options.out / "overview.png", attacked(clean[:SHOWN], adversarial[:SHOWN]))
     reached = "reach the target" if options.target is not None else "fool the model"
     console.print(
         f"{int(result.broken.sum())} of {len(x)} images {reached} ({int(result.natural.sum())} did so unattacked); "
-        f"wrote {options.out}/adversarial.npz and png/"
+        f"wrote {options.out}/adversarial.npz, overview.png and png/"
     )
     return 0
 
 
-def _write_pngs(folder: Path, x: object, labels: list[int], indices: list[int]) -> None:
+def _pixels(x: Tensor) -> NDArray[np.uint8]:
+    """(N, C, H, W) in [0, 1] as (N, H, W, C), uint8."""
     import torch
+
+    pixels: NDArray[np.uint8] = (x * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    return pixels
+
+
+def _write_pngs(folder: Path, pixels: NDArray[np.uint8], labels: list[int], indices: list[int]) -> None:
     from PIL import Image
 
     from steelman.files import put_bytes
 
-    assert isinstance(x, torch.Tensor)
-    pixels = (x * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     for array, label, index in zip(pixels, labels, indices, strict=False):
         content = BytesIO()
         Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array).save(content, "png")

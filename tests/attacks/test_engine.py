@@ -1,0 +1,187 @@
+"""The one loop: full slots, restarts, leaving, progress, and victims that throw dice."""
+
+import pytest
+import torch
+from torch import nn
+
+from steelman.attacks import Last, Progress, Worst, at_input, averaged, exact, fgsm, named, pgd
+from steelman.errors import InputError
+from steelman.losses import cross_entropy
+from steelman.norms import Linf
+from steelman.victim import Victim
+
+
+class Sizes(nn.Module):
+    """A model that keeps the sizes of its batches."""
+
+    def __init__(self, dropout=0.0):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.layers = nn.Sequential(
+                nn.Linear(10, 20), nn.Softplus(), nn.Dropout(dropout), nn.Linear(20, 3), nn.Flatten()
+            ).double()
+        self.sizes = []
+
+    def forward(self, x):
+        self.sizes.append(len(x))
+        return 5 * self.layers(x)
+
+
+def images(model, n=50):
+    x = torch.rand(n, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return x, model.eval()(x).argmax(1)
+
+
+def run(attack, model, x, y, **settings):
+    model.sizes.clear()
+    return attack(model, x, y, **settings)
+
+
+def test_slots_are_full_while_anything_waits():
+    model = Sizes()
+    x, y = images(model)
+    result = run(pgd(Linf(0.1), steps=8, start=at_input), model, x, y, slots=8)
+    assert result.broken.any()
+    assert not result.broken.all()
+    full = model.sizes.index(next(size for size in model.sizes if size < 8))
+    assert model.sizes[full:] == sorted(model.sizes[full:], reverse=True)
+    assert sum(model.sizes) == int(result.forwards.sum())
+    held = ~result.broken
+    assert (result.forwards[held] == 9).all()
+    assert (result.forwards[~held] <= 9).all()
+    # everything that broke left room for others: far fewer batches than seven of nine looks each
+    assert len(model.sizes) < 7 * 9
+
+
+def test_batches_are_even_where_every_step_is_taken():
+    model = Sizes()
+    x, y = images(model)
+    result = run(pgd(Linf(0.1), steps=3, start=at_input).with_goal(Worst()), model, x, y, slots=20)
+    assert model.sizes == [20] * 4 + [20] * 4 + [10] * 4
+    assert (result.forwards == 4).all()
+    assert (result.backwards == 3).all()
+
+
+def test_the_usual_number_of_slots_is_128():
+    model = Sizes()
+    run(fgsm(Linf(0.1)).with_goal(Last()), model, *images(model, 130))
+    assert model.sizes == [128, 128, 2, 2]
+
+
+def test_what_holds_is_begun_again_and_what_is_broken_is_not():
+    model = Sizes()
+    x, y = images(model)
+    attack = pgd(Linf(0.03), steps=4, restarts=3)
+    result = run(attack, model, x, y, slots=7)
+    held = ~result.broken
+    assert held.any()
+    assert result.broken.any()
+    assert (result.forwards[held] == 1 + 3 * 5).all()
+    assert (result.forwards[~held] < 1 + 3 * 5).all()
+    worst = run(attack.with_goal(Worst()), model, x, y, slots=7)
+    assert (worst.forwards == 1 + 3 * 5).all()
+    assert (worst.margin >= result.margin - 1e-9).all()
+
+
+def test_leaving_saves_passes_and_costs_no_break():
+    model = Sizes()
+    x, y = images(model)
+    attack = pgd(Linf(0.1), steps=20, start=at_input)
+    leaving, staying = attack(model, x, y), attack.with_goal(Worst())(model, x, y)
+    assert torch.equal(leaving.broken, staying.broken)
+    assert leaving.backwards.sum() < 0.7 * staying.backwards.sum()
+
+
+@pytest.mark.parametrize("start", ["random", "input"])
+@pytest.mark.parametrize("case", ["some break", "all broken before", "none breaks"])
+def test_an_observer_hears_of_everything_and_of_the_end(start, case):
+    model = Sizes()
+    x, y = images(model)
+    if case == "all broken before":
+        y = (y + 1) % 3
+    heard = []
+    settings = {"start": at_input} if start == "input" else {"restarts": 2}
+    attack = pgd(Linf(1e-9 if case == "none breaks" else 0.1), steps=4, **settings)
+    result = attack(model, x, y, slots=6, observe=heard.append)
+    assert heard[-1] == Progress(50, 50, int(result.broken.sum()))
+    assert all(progress.total == 50 for progress in heard)
+    done, broken = [progress.done for progress in heard], [progress.broken for progress in heard]
+    assert done == sorted(done)
+    assert broken == sorted(broken)
+    assert result.broken.all() == (case == "all broken before")
+
+
+class Noisy(nn.Module):
+    """A victim with noise of its own from torch's global generator."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = Sizes()
+        self.drawn = []
+
+    def forward(self, x):
+        noise = 0.1 * torch.randn_like(x)
+        self.drawn.append(noise)
+        return self.inner(x + noise)
+
+
+@pytest.mark.parametrize("kind", ["noise", "dropout"])
+@pytest.mark.parametrize("gradient", [exact, averaged(4)], ids=repr)
+def test_a_random_victim_is_the_same_for_the_same_seed(kind, gradient):
+    x, y = images(Sizes())
+    model = Noisy() if kind == "noise" else Sizes(dropout=0.5).train()
+    attack = pgd(Linf(0.1), steps=3).with_goal(Last()).through(gradient)
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    one = attack(model, x, y, seed=5, mode="as it is")
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.manual_seed(2)
+    same = attack(model, x, y, seed=5, mode="as it is")
+    assert torch.equal(one.x, same.x)
+    assert torch.equal(one.margin, same.margin)
+    other = attack(model, x, y, seed=6, mode="as it is")
+    assert not torch.equal(one.margin, other.margin)
+
+
+def test_a_random_victim_draws_afresh_at_every_look():
+    x, y = images(Sizes(), 4)
+    model = Noisy()
+    pgd(Linf(0.1), steps=3)(model, x, y)
+    assert all(not torch.equal(a, b) for i, a in enumerate(model.drawn) for b in model.drawn[:i] if a.shape == b.shape)
+
+
+def test_averaging_is_the_mean_of_its_draws():
+    x, y = images(Sizes(), 4)
+    model = Noisy()
+    with Victim(model, seed=3) as victim:
+        answer = averaged(5).answer(victim, x, y, cross_entropy)
+        looked = averaged(5).look(victim, x, y)
+    assert (victim.forwards, victim.backwards) == (40, 20)
+    parts = []
+    for noise in model.drawn[:5]:
+        wanted = x.clone().requires_grad_()
+        logits = model.inner(wanted + noise)
+        loss = cross_entropy(logits, y)
+        parts.append((logits.detach(), loss.detach(), torch.autograd.grad(loss.sum(), wanted)[0]))
+    for got, expected in zip(answer, zip(*parts, strict=True), strict=True):
+        assert torch.allclose(got, torch.stack(expected).mean(0))
+    expected = torch.stack([model.inner(x + noise) for noise in model.drawn[5:]]).mean(0)
+    assert torch.allclose(looked, expected)
+
+
+def test_averaging_counts_every_draw():
+    model = Sizes()
+    x, y = images(model)
+    result = run(pgd(Linf(0.1), steps=2).with_goal(Last()).through(averaged(3)), model, x, y, slots=20)
+    assert (result.forwards == 3 * (1 + 3)).all()
+    assert (result.backwards == 3 * 2).all()
+    assert sum(model.sizes) == int(result.forwards.sum())
+    with pytest.raises(InputError, match="at least one draw"):
+        averaged(0)
+
+
+def test_names_lead_to_recipes_and_errors_to_names():
+    assert named("pgd") is pgd
+    with pytest.raises(InputError, match="expected the name of an attack, got 'pdg': did you mean pgd"):
+        named("pdg")
