@@ -113,7 +113,6 @@ def test_each_restart_starts_elsewhere():
     x, y = images(model)
     recorder = Recorder(model)
     pgd(Linf(0.1), steps=1, restarts=3).with_goal(Worst())(recorder, x, y)
-    _, *starts = recorder.shown[::2]
     starts = recorder.shown[1::2]
     assert len(starts) == 3
     for a, b in ((0, 1), (0, 2), (1, 2)):
@@ -123,8 +122,9 @@ def test_each_restart_starts_elsewhere():
 def test_bim_has_the_papers_steps_unless_told():
     """Section 2.2 of the paper: grey levels of 1, and min(eps + 4, 1.25 eps) of them."""
     for levels, steps in [(2, 3), (8, 10), (16, 20), (32, 36)]:
-        rule = bim(Linf(levels / 255)).rule
-        assert (rule.steps, rule.size.size) == (steps, pytest.approx(1 / 255))
+        for eps in (levels / 255, torch.tensor([levels / 255, 0.001])):
+            rule = bim(Linf(eps)).rule
+            assert (rule.steps, rule.size.size) == (steps, pytest.approx(1 / 255))
     assert bim(Linf(0.3), size=0.1).rule.steps == 3
     assert bim(L2(0.5), steps=5).rule.size.share == 1 / 5
     for norm in (L2, L1):

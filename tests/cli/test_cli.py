@@ -62,8 +62,8 @@ def test_attack_writes_arrays_that_are_a_data_set_and_pngs(arrays: Path, own: Pa
 
 
 def test_a_target_is_reached_for(arrays: Path, own: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ("attack", "--data", arrays, "--model", "cnn", "--weights", own, "--attack", "pgd", "--eps", 1, "--target", 2)
-    assert call(*words, "--out", "runs/t") == 0
+    words = ("attack", "--data", arrays, "--model", "cnn", "--weights", own, "--eps", 1, "--target", 2)
+    assert call(*words, "--attack", "pgd", "--out", "runs/t") == 0
     assert "images reach the target" in capsys.readouterr().out
     with np.load("runs/t/adversarial.npz") as file:
         found, broken = torch.from_numpy(file["images"]), torch.from_numpy(file["broken"])
@@ -215,6 +215,18 @@ def test_a_mistake_is_one_line_exit_code_2_and_nothing_written(
     assert len(told.strip().splitlines()) == 1
     assert "Traceback" not in told
     assert sorted(tmp_path.rglob("*.*")) == before
+
+
+def test_a_model_of_ones_own_is_named_by_its_factory_and_probabilities_are_warned_of(
+    arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["from torch import nn", "def sure():", "    layers = [nn.Flatten(), nn.Linear(784, 3), nn.Softmax(1)]"]
+    (tmp_path / "my_models.py").write_text("\n".join([*lines, "    return nn.Sequential(*layers)", ""]))
+    monkeypatch.syspath_prepend(tmp_path)
+    assert call("evaluate", "--data", arrays, "--model", "my_models:sure", "--eps", 0.01, "--out", "runs/s") == 0
+    told = capsys.readouterr().err.strip().splitlines()
+    assert told
+    assert all(line.startswith("steelman: warning: the model seems to return probabilities") for line in told)
 
 
 @pytest.mark.parametrize("command", ["reproduce", "evaluate", "attack", "train", "report", "data"])

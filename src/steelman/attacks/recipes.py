@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
-import torch
+from torch import Tensor
 
 from steelman.attacks.attack import Attack
 from steelman.attacks.rules import Fixed, OfEps, Start, Steepest, at_input, at_random
 from steelman.errors import InputError
 from steelman.losses import Loss, cross_entropy
-from steelman.norms import Ball
+from steelman.norms import Ball, Radius
 from steelman.threat import Threat
 
 
@@ -46,11 +46,11 @@ def bim(
             raise InputError(
                 f"expected steps or size for BIM with {threat.ball.name}: its paper has Linf on pixels alone"
             )
-        levels = float(torch.as_tensor(threat.eps).max()) / level
-        steps, size = max(1, math.ceil(min(levels + 4, 1.25 * levels) - 1e-6)), level
+        levels = _largest(threat.eps) / level
+        steps, size = max(1, math.ceil(min(levels + 4, 1.25 * levels) - 1e-4)), level
     elif steps is None:
         assert size is not None
-        steps = max(1, math.ceil(float(torch.as_tensor(threat.eps).max()) / _positive("size", size) - 1e-6))
+        steps = max(1, math.ceil(_largest(threat.eps) / _positive("size", size) - 1e-4))
     rule = Steepest(steps=steps, size=Fixed(_positive("size", size)) if size is not None else OfEps(1 / _count(steps)))
     return Attack(name="bim", threat=threat, rule=rule, loss=loss, targeted=targeted)
 
@@ -83,6 +83,11 @@ def pgd(
         targeted=targeted,
         restarts=_count(restarts, "restarts"),
     )
+
+
+def _largest(eps: Radius) -> float:
+    """The largest radius; one that came in single precision is a little off, which the caller's ceiling must not see."""
+    return float(eps.max()) if isinstance(eps, Tensor) else float(eps)
 
 
 def _count(value: int, what: str = "steps") -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -38,10 +39,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code: 0, or 2 for a user's mistake, told in one line."""
     options = parser().parse_args(arguments)
     try:
-        return int(options.run(options) or 0)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warned
+            return int(options.run(options) or 0)
     except InputError as error:
         print(f"steelman: {error}", file=sys.stderr)  # noqa: T201
         return 2
     except KeyboardInterrupt:
         print("steelman: stopped; what is written stays", file=sys.stderr)  # noqa: T201
         return 130
+
+
+def _warned(message: Warning | str, *where: object, **more: object) -> None:
+    print(f"steelman: warning: {message}", file=sys.stderr)  # noqa: T201

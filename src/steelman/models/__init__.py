@@ -84,6 +84,8 @@ def _from_factory(name: str) -> nn.Module:
         factory = getattr(importlib.import_module(place), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(f"expected a factory at {name!r}, but {error}: is its folder on PYTHONPATH?") from None
+    if not callable(factory):
+        raise InputError(f"expected a factory at {name!r}, got {type(factory).__name__}: name a function or a class")
     model = factory()
     if not isinstance(model, nn.Module):
         raise InputError(f"expected {name!r} to give an nn.Module, got {type(model).__name__}")

@@ -106,18 +106,20 @@ def transfer(checkpoint: Path | str, channels: int = 1, classes: int = 10, *, fr
             f"got {len(convolutions)} in {checkpoint}: give the state dict of vgg16 or vgg16_bn"
         )
     target = model.features.state_dict()
-    for name, index in zip(sorted(convolutions, key=lambda name: int(name.split(".")[1])), own, strict=True):
-        theirs = int(name.split(".")[1])
-        weight = state[name]
-        target[f"{index}.weight"] = _colours(weight, channels) if index == 0 else weight
-        target[f"{index}.bias"] = state[f"features.{theirs}.bias"]
-        for part in ("weight", "bias", "running_mean", "running_var"):
-            if f"features.{theirs + 1}.running_var" in state:
-                target[f"{index + 1}.{part}"] = state[f"features.{theirs + 1}.{part}"]
     try:
+        for name, index in zip(sorted(convolutions, key=lambda name: int(name.split(".")[1])), own, strict=True):
+            theirs = int(name.split(".")[1])
+            weight = state[name]
+            target[f"{index}.weight"] = _colours(weight, channels) if index == 0 else weight
+            target[f"{index}.bias"] = state[f"features.{theirs}.bias"]
+            for part in ("weight", "bias", "running_mean", "running_var"):
+                if f"features.{theirs + 1}.running_var" in state:
+                    target[f"{index + 1}.{part}"] = state[f"features.{theirs + 1}.{part}"]
         model.features.load_state_dict(target)
-    except RuntimeError:
-        raise InputError(f"expected the layer widths of VGG-16 configuration D, got others in {checkpoint}") from None
+    except (KeyError, ValueError, RuntimeError):
+        raise InputError(
+            f"expected the layers and widths of VGG-16 configuration D, got others in {checkpoint}"
+        ) from None
     if frozen:
         model.features = Frozen(*model.features)
     return model
