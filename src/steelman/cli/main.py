@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("once", UserWarning)
             warnings.showwarning = _warned
             return int(options.run(options) or 0)
     except InputError as error:
