@@ -64,7 +64,7 @@ def test_a_projection_is_feasible_and_idempotent(norm, x, eps):
 @pytest.mark.parametrize("norm", CONVEX)
 @given(points, radii)
 def test_a_projection_is_the_nearest_point(norm, x, eps):
-    """p is nearest to x in a convex ball just if no point of the ball has more of x - p: <x - p, p> = eps · dual(x - p)."""
+    """Just if no point of a convex ball lies further along x - p than p does: <x - p, p> = eps · dual(x - p)."""
     ball = norm(eps)
     p = ball.project(x)
     away = x.double() - p.double()

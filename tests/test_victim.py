@@ -125,6 +125,14 @@ def test_it_works_inside_any_gradient_mode(around):
     assert not result.x.is_inference()
 
 
+def test_a_victim_opened_in_inference_mode_still_answers():
+    model, (x, y) = network().eval(), images()
+    with torch.inference_mode(), Victim(model) as victim:
+        inside = victim.answer(x, y, cross_entropy)
+    with Victim(model) as victim:
+        assert torch.equal(inside.grad, victim.answer(x, y, cross_entropy).grad)
+
+
 def test_half_precision_answers_are_widened():
     x, y = images()
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).to(torch.bfloat16)
@@ -141,8 +149,12 @@ def test_half_precision_answers_are_widened():
         (lambda x, y: (255 * x, y), r"expected images in \[0, 1\], got a maximum of .*: divide by 255"),
         (lambda x, y: (x + 0.5, y), "normalisation inside the model"),
         (lambda x, y: (x - 0.5, y), "got a minimum of"),
-        (lambda x, y: ((255 * x).to(torch.uint8), y), r"expected images as a floating point tensor, got torch.uint8"),
-        (lambda x, y: (x.numpy(), y), "floating point tensor, got ndarray"),
+        (
+            lambda x, y: ((255 * x).to(torch.uint8), y),
+            "expected images as a float32 or float64 tensor, got torch.uint8",
+        ),
+        (lambda x, y: (x.half(), y), r"got torch.float16: convert them with x.float\(\)$"),
+        (lambda x, y: (x.numpy(), y), "float64 tensor, got ndarray"),
         (lambda x, y: (x[:0], y[:0]), "at least one image"),
         (lambda x, y: (x[:, :, :0], y), "at least one image"),
         (lambda x, y: (x.flatten()[:6], y), "at least one image"),

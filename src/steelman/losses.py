@@ -30,9 +30,9 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     """Returns the cross-entropy of the softmax, with a gradient also where the softmax rounds to one.
 
     logits: (N, K), K >= 2.  y: (N,), int64 in [0, K).
-    Returns (N,). The usual formula loses its gradient where the others' probability rounds to 0, and with it an attacker
-    the way; here it comes from their log-odds, of which 1e-20 is added: too little to be seen in the value, and enough to
-    keep the direction however sure the model is.
+    Returns (N,). The usual formula loses its gradient where the others' probability rounds to 0, and with it an
+    attacker the way; here it comes from their log-odds, of which 1e-20 is added: too little to be seen in the value,
+    and enough to keep the direction however sure the model is.
     """
     odds = others(logits, y).logsumexp(1) - _of(logits, y)
     return F.softplus(odds) + 1e-20 * odds

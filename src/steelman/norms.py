@@ -83,20 +83,21 @@ class L2:
 
     def size(self, delta: Tensor) -> Tensor:
         """Returns (N,): the norm of each sample of delta, (N, *S)."""
-        return delta.flatten(1).norm(dim=1)
+        length: Tensor = torch.linalg.vector_norm(delta.flatten(1), dim=1)
+        return length
 
     def project(self, delta: Tensor) -> Tensor:
         """Returns the nearest point of the ball to each sample of delta, (N, *S)."""
-        norm = column(self.size(delta), delta)
-        eps = column(self.eps, delta)
-        return torch.where(norm > eps, delta * (eps / norm.clamp_min(_tiny(delta))), delta)
+        flat, norm = delta.flatten(1), self.size(delta)[:, None]
+        eps = column(self.eps, flat)
+        return torch.where(norm > eps, flat * (eps / norm.clamp_min(_tiny(delta))), flat).view_as(delta)
 
     def steepest(self, grad: Tensor) -> Tensor:
         """Returns (N, *S): the move of norm one that gains most along grad; zero where grad is."""
         flat = grad.flatten(1)
         top = flat.abs().amax(1, keepdim=True)
         scaled = flat / torch.where(top > 0, top, 1)
-        return (scaled / scaled.norm(dim=1, keepdim=True).clamp_min(_tiny(grad))).view_as(grad)
+        return (scaled / self.size(scaled)[:, None].clamp_min(_tiny(grad))).view_as(grad)
 
     def sample(self, streams: Streams, like: Tensor) -> Tensor:
         """Returns (N, *S): a uniform draw from the ball for each sample."""
@@ -150,7 +151,7 @@ class L1:
         return torch.where(self.size(delta)[:, None] > eps, shrunk, flat).view_as(delta)
 
     def steepest(self, grad: Tensor) -> Tensor:
-        """Returns (N, *S): a move of norm one, spread evenly over each sample's top share of |grad|; zero where grad is."""
+        """Returns (N, *S): a move of norm one over each sample's top share of |grad|, evenly; zero where grad is."""
         flat = grad.flatten(1)
         picked = _top(flat.abs(), max(1, round(self.share * flat.shape[1]))) & (flat != 0)
         return (flat.sign() * picked / picked.sum(1, keepdim=True).clamp_min(1)).view_as(grad)
@@ -235,6 +236,6 @@ def _checked(eps: Radius) -> None:
     if value is not None and value.dim() > 1:
         raise InputError(f"expected eps as a number or (N,), got shape {tuple(value.shape)}")
     as_tensor = torch.as_tensor(eps, dtype=torch.float64)
-    if not bool((as_tensor >= 0).all()):
-        worst = float(as_tensor.min()) if not bool(as_tensor.isnan().any()) else float("nan")
-        raise InputError(f"expected eps >= 0, got {worst}: a radius is a distance in the images' units")
+    wrong = as_tensor[~((as_tensor >= 0) & as_tensor.isfinite())]
+    if len(wrong.flatten()):
+        raise InputError(f"expected eps >= 0 and finite, got {wrong.flatten()[0]:g}: a radius, in the images' units")

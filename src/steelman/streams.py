@@ -61,7 +61,10 @@ class Streams(NamedTuple):
 
 
 def _mix(z: Tensor) -> Tensor:
-    """SplitMix64's finaliser on wrapping int64. Source: Steele, Lea & Flood 2014, figure 16 (variant 13 of Stafford)."""
+    """SplitMix64's finaliser on wrapping int64.
+
+    Source: Steele, Lea & Flood 2014, figure 16 (variant 13 of Stafford).
+    """
     z = (z ^ (z >> 30 & 0x3FFFFFFFF)) * -4658895280553007687
     z = (z ^ (z >> 27 & 0x1FFFFFFFFF)) * -7723592293110705685
     return z ^ (z >> 31 & 0x1FFFFFFFF)

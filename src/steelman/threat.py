@@ -45,8 +45,8 @@ class Threat:
     def project(self, x: Tensor, *, around: Tensor) -> Tensor:
         """Returns (N, *S) inside the ball around the clean images and inside the box.
 
-        First the ball, then the box: as the clean image is in the box, the second never leaves the first. For Linf this is
-        the nearest point; for the others a feasible one.
+        First the ball, then the box: as the clean image is in the box, the second never leaves the first. For Linf this
+        is the nearest point; for the others a feasible one.
         """
         return (around + self.ball.project(x - around)).clamp(self.low, self.high)
 

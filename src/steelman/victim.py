@@ -29,8 +29,8 @@ class Answer(NamedTuple):
 class Victim:
     """A context in which a model can be attacked.
 
-    Inside, the parameters take no gradient, the model is in `mode`, and what a random model draws comes from a generator
-    seeded here; outside, parameters, mode, buffers, `.grad` and torch's global generators are as before.
+    Inside, the parameters take no gradient, the model is in `mode`, and what a random model draws comes from a
+    generator seeded here; outside, parameters, mode, buffers, `.grad` and torch's global generators are as before.
 
     model: any callable from (N, *S) to logits (N, K); an nn.Module is frozen.
     mode: "eval", "train" (batch statistics and dropout stay on), or "as it is".
@@ -61,7 +61,7 @@ class Victim:
             devices = [self.device] if self.device.type == "cuda" else []
             opened.enter_context(torch.inference_mode(False))
             opened.enter_context(torch.random.fork_rng(devices=devices))
-            torch.manual_seed(self.seed)
+            reseed(self.seed, self.device)
             if isinstance(self.model, nn.Module):
                 opened.callback(_restorer(self.model))
                 if self.mode != "as it is":
@@ -86,8 +86,12 @@ class Victim:
         return self._checked(logits, x, y)
 
     def margin(self, logits: Tensor, y: Tensor) -> Tensor:
-        """Returns (N,): positive where the sample is broken: misclassified, or at its target if targeted."""
-        return self.sign * margin(logits, y)
+        """Returns (N,): positive where the sample is broken: not read as y alone, or at its target if targeted.
+
+        Two classes in front together are no right answer, and no reached target.
+        """
+        found = margin(logits, y)
+        return -found if self.sign < 0 else torch.where(found == 0, torch.finfo(found.dtype).tiny, found)
 
     def answer(self, x: Tensor, y: Tensor, loss: Loss) -> Answer:
         """Returns logits, loss and the loss's gradient at x, with one forward and one backward pass.
@@ -103,8 +107,8 @@ class Victim:
             grad = torch.autograd.grad(value.sum(), x, allow_unused=True)[0] if value.requires_grad else None
             if grad is None:
                 raise InputError(
-                    "expected a model that can be differentiated, got logits that do not depend on the image by autograd: "
-                    "wrap the stage that cuts the gradient in defences.StraightThrough"
+                    "expected a model that can be differentiated, got logits that do not depend on the image by "
+                    "autograd: wrap the stage that cuts the gradient in defences.StraightThrough"
                 )
             if bool(grad.isnan().any()):
                 raise InputError(
@@ -141,15 +145,24 @@ class Victim:
         self._seen = True
 
 
+def reseed(seed: int, device: torch.device) -> None:
+    """Seeds the generators of torch that work on a device uses, and no others."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+
+
 def check(x: Tensor, y: Tensor, *, low: float = 0.0, high: float = 1.0) -> None:
     """Checks images and labels at the door.
 
-    x: (N, *S), floating point, in [low, high].  y: (N,), integers >= 0.
+    x: (N, *S), float32 or float64, in [low, high].  y: (N,), integers >= 0.
     Raises InputError that says what was expected, what came and the way out.
     """
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        came = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        raise InputError(f"expected images as a floating point tensor, got {came}: convert them with x.float() / 255")
+    if not isinstance(x, Tensor) or x.dtype not in (torch.float32, torch.float64):
+        came = str(x.dtype) if isinstance(x, Tensor) else type(x).__name__
+        way = "x.float()" if isinstance(x, Tensor) and x.is_floating_point() else "x.float() / 255"
+        raise InputError(f"expected images as a float32 or float64 tensor, got {came}: convert them with {way}")
     if x.dim() < 2 or not x.numel():
         raise InputError(f"expected at least one image, as (N, *shape), got shape {tuple(x.shape)}")
     if not isinstance(y, Tensor) or y.is_floating_point() or y.dtype == torch.bool or y.shape != x.shape[:1]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -25,7 +25,7 @@ def write(module: nn.Module, path: Path | str, settings: Settings) -> None:
     settings: JSON values that say how the module is built and how it was trained.
     Raises InputError if the file cannot be written.
     """
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
     put_bytes(Path(path), save(state, metadata={"settings": json.dumps(settings, sort_keys=True)}))
 
 
@@ -50,7 +50,36 @@ def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, object]]:
         raise InputError(
             f"expected safetensors in {path}, got a damaged or other file ({error}): fetch it again"
         ) from None
-    return state, json.loads(metadata.get("settings", "{}"))
+    try:
+        settings = json.loads(metadata.get("settings", "{}"))
+    except ValueError:
+        settings = None
+    if not isinstance(settings, dict):
+        raise InputError(f"expected the settings in {path} as a JSON object, got {metadata.get('settings')!r}")
+    return state, settings
+
+
+def rebuild(kinds: Mapping[str, Callable[..., nn.Module]], kind: object, path: Path | str) -> nn.Module:
+    """Returns a module of one of these kinds, built as a file's settings say and filled with its weights.
+
+    Nothing is allocated before the shapes agree.
+    Raises InputError if the settings do not describe such a module, or the weights are of another.
+    """
+    state, settings = read(path)
+    arguments = settings.get("arguments")
+    small = isinstance(arguments, dict) and all(
+        isinstance(value, int | float) and 0 <= value <= 4096 for value in arguments.values()
+    )
+    if kind not in kinds or not small:
+        raise InputError(f"expected settings of {' or '.join(kinds)} in {path}, got {kind!r} with {arguments!r}")
+    try:
+        with torch.device("meta"):
+            module = kinds[str(kind)](**arguments)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"expected settings of {kind} in {path}, got {arguments!r} ({error})") from None
+    _check_fits(module, state, path)
+    module.load_state_dict(state, assign=True)
+    return module.eval()
 
 
 def fill(module: nn.Module, path: Path | str) -> dict[str, object]:
@@ -59,6 +88,12 @@ def fill(module: nn.Module, path: Path | str) -> dict[str, object]:
     Raises InputError if the file is unreadable or belongs to another network; the module is then as it was.
     """
     state, settings = read(path)
+    _check_fits(module, state, path)
+    module.load_state_dict(state)
+    return settings
+
+
+def _check_fits(module: nn.Module, state: Mapping[str, Tensor], path: Path | str) -> None:
     own = module.state_dict()
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     odd = sorted(name for name in own.keys() & state.keys() if own[name].shape != state[name].shape)
@@ -75,8 +110,6 @@ def fill(module: nn.Module, path: Path | str) -> dict[str, object]:
             f"expected the weights of {type(module).__name__}, got those of another network: "
             f"{where!r} {what} {path} ({len(missing)} missing, {len(extra)} unknown, {len(odd)} of another shape)"
         )
-    module.load_state_dict(state)
-    return settings
 
 
 def digest(module: nn.Module) -> str:

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from .conformance import BALLS, CASES, SHAPES, Network, build, images
 
 from steelman.attacks import Break, Worst, catalogue
 from steelman.errors import InputError
 from steelman.losses import margin
+
+from .conformance import BALLS, CASES, SHAPES, Network, build, images
 
 every = pytest.mark.parametrize(("name", "norm", "targeted"), CASES)
 LONG = {"Linf": lambda d: d.abs().amax(1), "L2": lambda d: d.norm(dim=1), "L1": lambda d: d.abs().sum(1)}

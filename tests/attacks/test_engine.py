@@ -181,7 +181,27 @@ def test_averaging_counts_every_draw():
         averaged(0)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_device_is_that_of_the_images_and_changes_no_result():
+    model = Sizes()
+    x, y = images(model)
+    attack = pgd(Linf(torch.linspace(0, 0.1, 50)), steps=5, restarts=2)
+    expected = attack(model, x, y, slots=7)
+    result = attack(model.cuda(), x.cuda(), y.cuda(), slots=7)
+    assert result.x.is_cuda
+    assert torch.allclose(result.x.cpu(), expected.x, atol=1e-9)
+    assert torch.equal(result.broken.cpu(), expected.broken)
+
+
 def test_names_lead_to_recipes_and_errors_to_names():
     assert named("pgd") is pgd
     with pytest.raises(InputError, match="expected the name of an attack, got 'pdg': did you mean pgd"):
         named("pdg")
+
+
+def test_one_eps_as_a_tensor_serves_more_samples_than_slots():
+    model = Sizes()
+    x, y = images(model, 9)
+    attack = pgd(Linf(torch.tensor(0.05)), steps=3)
+    assert torch.equal(run(attack, model, x, y, slots=2).x, run(attack, model, x, y, slots=9).x)

@@ -1,5 +1,7 @@
 """Each rule against a loop written from its paper, iterate by iterate, and what each goal keeps of them."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -102,7 +104,7 @@ def test_iterates_are_those_of_the_paper(norm, targeted, name):
     else:
         assert torch.equal(seen[0], x)
     assert len(seen) == steps + 1
-    for before, after in zip(seen, seen[1:], strict=False):
+    for before, after in pairwise(seen):
         expected = STEP[norm](model, before, y, x, eps, size, sign=-1 if targeted else 1)
         assert torch.allclose(after, expected, rtol=0, atol=1e-12)
     assert torch.equal(result.x, seen[-1])

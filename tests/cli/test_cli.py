@@ -64,7 +64,7 @@ def test_attack_writes_arrays_that_are_a_data_set_and_pngs(arrays: Path, own: Pa
 def test_a_target_is_reached_for(arrays: Path, own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("attack", "--data", arrays, "--model", "cnn", "--weights", own, "--eps", 1, "--target", 2)
     assert call(*words, "--attack", "pgd", "--out", "runs/t") == 0
-    assert "images reach the target" in capsys.readouterr().out
+    assert "reach the target" in capsys.readouterr().out
     with np.load("runs/t/adversarial.npz") as file:
         found, broken = torch.from_numpy(file["images"]), torch.from_numpy(file["broken"])
     model = CNN(1, 3).eval()
@@ -77,9 +77,8 @@ def test_evaluate_and_report_leave_a_run_folder(arrays: Path, own: Path, tmp_pat
     words = ("evaluate", "--data", arrays, "--model", "cnn", "--weights", own, "--attack", "fgsm", "pgd")
     assert call(*words, "--steps", 3, "--eps", 0.01, 0.1, "--out", "runs/e") == 0
     rows = json.loads((tmp_path / "runs/e/results.json").read_text())["rows"]
-    assert [(row["attack"], row["eps"]) for row in rows] == [
-        ("none", 0.0), ("fgsm", 0.01), ("fgsm", 0.1), ("pgd", 0.01), ("pgd", 0.1),
-    ]  # fmt: skip
+    named = [(name, eps) for name in ("fgsm", "pgd", "worst of all") for eps in (0.01, 0.1)]
+    assert [(row["attack"], row["eps"]) for row in rows] == [("none", 0.0), *named]
     page = (tmp_path / "runs/e/report.html").read_bytes()
     assert call("report", "runs/e", "--out", "again.html") == 0
     assert (tmp_path / "again.html").read_bytes() == page
@@ -115,33 +114,83 @@ MISTAKES = {
     "unknown command": (("atack",), "invalid choice"),
     "unknown data set": (("evaluate", "--data", "mnst", "--eps", 0.1), "did you mean mnist"),
     "unknown attack": (
-        ("evaluate", "--data", "{own}", "--model", "cnn", "--attack", "pgdd", "--eps", 0.1),
+        ("evaluate", "--data", "{own}", "--model", "cnn", "--weights", "{weights}", "--attack", "pgdd", "--eps", 0.1),
         "did you mean pgd",
     ),
     "unknown model": (("evaluate", "--data", "{own}", "--model", "cn", "--eps", 0.1), "did you mean cnn"),
     "unknown defence": (
-        ("evaluate", "--data", "{own}", "--model", "cnn", "--defence", "unett", "--eps", 0.1),
+        ("evaluate", "--data", "{own}", "--model", "cnn", "--weights", "{weights}", "--defence", "unett", "--eps", 0.1),
         "expected the name of a defence",
     ),
     "no shipped model": (("evaluate", "--data", "{own}", "--eps", 0.1), "expected --model"),
-    "negative eps": (("evaluate", "--data", "{own}", "--model", "cnn", "--eps", -0.1), "expected eps >= 0"),
-    "eps not a number": (("evaluate", "--data", "{own}", "--model", "cnn", "--eps", "nan"), "expected eps >= 0"),
-    "eps a word": (("evaluate", "--data", "{own}", "--model", "cnn", "--eps", "big"), "invalid float value"),
+    "negative eps": (
+        ("evaluate", "--data", "{own}", "--model", "cnn", "--weights", "{weights}", "--eps", -0.1),
+        "expected eps >= 0",
+    ),
+    "eps not a number": (
+        ("evaluate", "--data", "{own}", "--model", "cnn", "--weights", "{weights}", "--eps", "nan"),
+        "expected eps >= 0",
+    ),
+    "eps a word": (
+        ("evaluate", "--data", "{own}", "--model", "cnn", "--weights", "{weights}", "--eps", "big"),
+        "invalid float value",
+    ),
     "no eps": (("attack", "--data", "{own}"), "--eps"),
     "several attacks to write": (
-        ("attack", "--data", "{own}", "--model", "cnn", "--attack", "fgsm", "pgd", "--eps", 0.1),
+        (
+            "attack",
+            "--data",
+            "{own}",
+            "--model",
+            "cnn",
+            "--weights",
+            "{weights}",
+            "--attack",
+            "fgsm",
+            "pgd",
+            "--eps",
+            0.1,
+        ),
         "expected one attack",
     ),
     "steps for fgsm": (
-        ("attack", "--data", "{own}", "--model", "cnn", "--attack", "fgsm", "--steps", 4, "--eps", 0.1),
+        (
+            "attack",
+            "--data",
+            "{own}",
+            "--model",
+            "cnn",
+            "--weights",
+            "{weights}",
+            "--attack",
+            "fgsm",
+            "--steps",
+            4,
+            "--eps",
+            0.1,
+        ),
         "expected no --steps",
     ),
     "zero steps": (
-        ("attack", "--data", "{own}", "--model", "cnn", "--attack", "pgd", "--steps", 0, "--eps", 0.1),
+        (
+            "attack",
+            "--data",
+            "{own}",
+            "--model",
+            "cnn",
+            "--weights",
+            "{weights}",
+            "--attack",
+            "pgd",
+            "--steps",
+            0,
+            "--eps",
+            0.1,
+        ),
         "expected steps",
     ),
     "target out of range": (
-        ("attack", "--data", "{own}", "--model", "cnn", "--eps", 0.1, "--target", 7),
+        ("attack", "--data", "{own}", "--model", "cnn", "--weights", "{weights}", "--eps", 0.1, "--target", 7),
         "expected --target in",
     ),
     "truncated weights": (
@@ -173,9 +222,45 @@ MISTAKES = {
         "nn.Module",
     ),
     "unwritable folder": (
-        ("evaluate", "--data", "{own}", "--model", "cnn", "--eps", 0.1, "--out", "{file}/run"),
+        (
+            "evaluate",
+            "--data",
+            "{own}",
+            "--model",
+            "cnn",
+            "--weights",
+            "{weights}",
+            "--eps",
+            0.1,
+            "--out",
+            "{file}/run",
+        ),
         "expected a folder that can be written",
     ),
+    "untrained model": (("evaluate", "--data", "{own}", "--model", "cnn", "--eps", 0.1), "expected --weights"),
+    "infinite eps": (
+        ("evaluate", "--data", "{own}", "--model", "cnn", "--weights", "{weights}", "--eps", "inf"),
+        "expected eps >= 0 and finite",
+    ),
+    "model of other classes": (
+        ("evaluate", "--data", "{own}", "--model", "mnist/cnn", "--eps", 0.1),
+        "expected logits (1, 3)",
+    ),
+    "model for colour": (
+        ("evaluate", "--data", "{own}", "--model", "torch.nn:Flatten", "--eps", 0.1),
+        "expected logits (1, 3) of torch.nn:Flatten",
+    ),
+    "factory that wants arguments": (
+        ("evaluate", "--data", "{own}", "--model", "torch.nn:Linear", "--eps", 0.1),
+        "when called without arguments",
+    ),
+    "no epochs": (("train", "classifier", "--epochs", 0, "--out", "w.safetensors"), "expected epochs"),
+    "rate not a number": (("train", "classifier", "--rate", "nan", "--out", "w.safetensors"), "expected rate"),
+    "a folder to write weights to": (("train", "classifier", "--out", "{empty}"), "expected --out as a file"),
+    "no test images": (("reproduce", "--images", 0), "expected --images from 1"),
+    "no training images": (("reproduce", "--share", 0), "expected --share from"),
+    "negative images": (("evaluate", "--images", -1, "--eps", 0.1), "expected --images"),
+    "negative png": (("attack", "--png", -1, "--eps", 0.1), "expected --png"),
     "report of nothing": (("report", "nowhere"), "expected a run folder"),
     "check of nothing": (("data", "check"), "expected a source"),
     "check of an empty folder": (("data", "check", "{empty}"), "expected"),
@@ -201,7 +286,7 @@ def test_a_mistake_is_one_line_exit_code_2_and_nothing_written(
     case: str, arrays: Path, own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     places = {"own": arrays, "truncated": tmp_path / "t", "pickle": tmp_path / "p", "other": tmp_path / "o"}
-    places |= {"file": tmp_path / "f", "empty": tmp_path / "empty"}
+    places |= {"weights": own, "file": tmp_path / "f", "empty": tmp_path / "empty"}
     (tmp_path / "t").write_bytes(own.read_bytes()[:500])
     (tmp_path / "p").write_bytes(pickle.dumps({"weights": 1}))
     (tmp_path / "f").write_text("in the way")

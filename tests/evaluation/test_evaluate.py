@@ -53,7 +53,10 @@ def test_an_undefended_model_has_adaptive_rows_alone() -> None:
         ("none", "adaptive", "none", 0.0),
         ("none", "adaptive", "fgsm", 0.1),
         ("none", "adaptive", "pgd", 0.1),
+        ("none", "adaptive", "worst of all", 0.1),
     }
+    each = [cells(evaluation)["none", "adaptive", name, 0.1] for name in ("fgsm", "pgd")]
+    assert cells(evaluation)["none", "adaptive", "worst of all", 0.1] <= min(each)
     found = attacks.fgsm(Linf(0.1))(linear(), images().x, images().y).accuracy
     assert cells(evaluation)["none", "adaptive", "fgsm", 0.1] == pytest.approx(found)
     assert evaluation.rows[0].accuracy == 1.0
@@ -101,6 +104,32 @@ def test_nan_logits_are_one_clear_error() -> None:
     broken = nn.Sequential(linear(), nn.Threshold(1e9, float("nan")))
     with pytest.raises(InputError, match="expected finite logits"):
         evaluate(broken, images(), attacks.fgsm(Linf(0.1)))
+
+
+def test_a_tie_is_no_right_answer_with_or_without_an_attack() -> None:
+    class Undecided(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return 0 * x.flatten(1)[:, :3]
+
+    evaluation = evaluate(Undecided(), images(), attacks.pgd(Linf(0.1), steps=2))
+    assert [row.accuracy for row in evaluation.rows] == [0.0, 0.0]
+
+
+def test_small_logits_are_read_as_large_ones() -> None:
+    class Tiny(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return 1e-9 * bare(x)
+
+    bare = linear()
+    x, y = images().x, images().y
+    assert measure.right(Tiny(), x, y).all()
+
+
+def test_a_random_model_is_not_broken_by_a_lucky_draw() -> None:
+    pipeline, some = defences.guard(Noise(), linear()), images()
+    unattacked = measure.right(pipeline, some.x, some.y, draws=measure.DRAWS).float().mean()
+    kept, _ = measure.survive([attacks.pgd(Linf(0.0), steps=20)], pipeline, some.x, some.y, indices=some.indices)
+    assert abs(float(kept.float().mean() - unattacked)) <= 0.1
 
 
 def test_rows_carry_exact_intervals() -> None:

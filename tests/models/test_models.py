@@ -316,3 +316,14 @@ def test_what_ships_loads_and_folds(name):
     with torch.no_grad():
         assert torch.allclose(folded(model)(x), model(x), atol=1e-4)
     assert weights.digest(models.build(name, channels=1, classes=10)) == weights.digest(model)
+
+
+def test_resized_gives_an_image_back_in_the_size_that_came():
+    assert Resized(nn.Identity(), 16)(torch.rand(2, 1, 20, 28)).shape == (2, 1, 20, 28)
+
+
+def test_loading_leaves_torchs_generator_alone():
+    before = torch.get_rng_state()
+    for name in models.shipped():
+        models.load(name)
+    assert torch.equal(before, torch.get_rng_state())

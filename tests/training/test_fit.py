@@ -92,7 +92,9 @@ def test_a_killed_run_goes_on_to_the_weights_of_an_uninterrupted_one(tmp_path: P
     resumed = fit(fresh, Side(), Points(64, 0), Points(40, 1), RECIPE, checkpoint=place)
     assert same(weights(whole), weights(fresh))
     assert [e.loss for e in resumed] == pytest.approx([e.loss for e in history])
-    assert not place.exists()
+    assert place.exists()
+    again = fit(nn.Sequential(*network()), Side(), Points(64, 0), Points(40, 1), RECIPE, checkpoint=place)
+    assert [e.loss for e in again] == [e.loss for e in resumed]
 
 
 def test_the_checkpoint_of_another_run_is_refused_and_kept(tmp_path: Path) -> None:
@@ -103,6 +105,13 @@ def test_the_checkpoint_of_another_run_is_refused_and_kept(tmp_path: Path) -> No
     with pytest.raises(InputError, match="expected a checkpoint of this run"):
         fit(network(), Side(), Points(64, 0), Points(9, 1), replace(RECIPE, rate=0.01), checkpoint=place)
     assert place.read_bytes() == before
+    with pytest.raises(InputError, match="with another train"):
+        fit(network(), Side(), Points(64, 5), Points(9, 1), RECIPE, checkpoint=place)
+    other = network()
+    with torch.no_grad():
+        other[0].weight.add_(1)
+    with pytest.raises(InputError, match="with another model"):
+        fit(other, Side(), Points(64, 0), Points(9, 1), RECIPE, checkpoint=place)
     place.write_bytes(b"rubbish")
     with pytest.raises(InputError, match="got a damaged or other file"):
         fit(network(), Side(), Points(64, 0), Points(9, 1), RECIPE, checkpoint=place)
@@ -158,6 +167,13 @@ def test_every_optimiser_moves_the_weights(optimiser: str) -> None:
     [
         ({"optimiser": "adamx"}, "expected optimiser"),
         ({"precision": "fp8"}, "expected precision"),
+        ({"schedule": "steps"}, "expected schedule"),
+        ({"rate": float("nan")}, "expected rate"),
+        ({"rate": 0.0}, "expected rate"),
+        ({"epochs": 0}, "expected epochs"),
+        ({"batch_size": -3}, "expected batch_size"),
+        ({"patience": -1}, "expected patience"),
+        ({"seed": 2**70}, "expected seed"),
         ({"rate": 1e30, "optimiser": "sgd", "average": 0.0}, "expected a finite loss"),
     ],
 )

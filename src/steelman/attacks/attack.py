@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -25,9 +25,9 @@ from steelman.victim import Mode, Victim, check
 class Result(NamedTuple):
     """What an attack found for N samples.
 
-    x: (N, *S), the candidate that was kept, inside the threat.  broken: (N,) bool, whether it fools the model (or reaches
-    the target).  natural: (N,) bool, broken before any move.  margin: (N,), positive where broken.  distance: (N,), in the
-    ball's norm.  forwards, backwards: (N,), passes of the model spent on each sample.
+    x: (N, *S), the candidate that was kept, inside the threat.  broken: (N,) bool, whether it fools the model (or
+    reaches the target).  natural: (N,) bool, broken before any move.  margin: (N,), positive where broken.
+    distance: (N,), in the ball's norm.  forwards, backwards: (N,), passes of the model spent on each sample.
     """
 
     x: Tensor
@@ -58,7 +58,7 @@ class Attack:
     targeted: bool = False
     restarts: int = 1
     gradient: Estimator = exact
-    goal: Goal = Break()
+    goal: Goal = field(default_factory=Break)
 
     __repr__ = by_name
 
@@ -98,7 +98,12 @@ class Attack:
             raise InputError(f"expected slots >= 1, got {slots}")
         with torch.inference_mode(False):
             indices = torch.arange(len(x), device=x.device) if indices is None else indices.to(x.device)
-            problem = Problem(x.detach().clone(), y.detach().long().clone(), self.threat, Streams.of(seed, indices))
+            problem = Problem(
+                x.detach().clone(),
+                y.detach().to(x.device, torch.int64, copy=True),
+                self.threat,
+                Streams.of(seed, indices),
+            )
             with (
                 Victim(model, mode=mode, targeted=self.targeted, seed=seed, device=x.device) as victim,
                 torch.no_grad(),

@@ -1,7 +1,7 @@
 """The one loop that runs every rule: a fixed number of slots, always full of samples that are not done.
 
-The engine alone looks at candidates, keeps each sample's best, counts passes, lets what is solved leave, queues restarts
-and says how far it is.
+The engine alone looks at candidates, keeps each sample's best, counts passes, lets what is solved leave, queues
+restarts and says how far it is.
 """
 
 from __future__ import annotations

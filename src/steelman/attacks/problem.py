@@ -15,7 +15,8 @@ S = TypeVar("S")
 class Problem(NamedTuple):
     """What is to be solved, sample by sample.
 
-    x: (N, *S), clean.  y: (N,), int64: true labels, or the wanted ones if targeted.  threat: with one eps, or (N,) of them.
+    x: (N, *S), clean.  y: (N,), int64: true labels, or the wanted ones if targeted.
+    threat: with one eps, or (N,) of them.
     """
 
     x: Tensor
@@ -68,7 +69,7 @@ def put(tree: Any, index: Tensor, values: Any) -> None:
     if isinstance(tree, Tensor):
         tree[index] = values
     elif isinstance(tree, Threat):
-        if isinstance(tree.eps, Tensor):
+        if isinstance(tree.eps, Tensor) and tree.eps.dim():
             tree.eps[index] = values.eps
     else:
         for part, value in zip(tree, values, strict=True):

@@ -35,7 +35,8 @@ def bim(
     """Returns the basic iterative method: small steps from the clean image, each clipped to the threat.
 
     steps, size: the paper's unless told, which it gives for Linf: steps of one grey level (1/255 of the box) and
-    min(eps + 4, 1.25 eps) of them, eps in grey levels. With one of them given, the other follows so that steps · size = eps.
+    min(eps + 4, 1.25 eps) of them, eps in grey levels. With one of them given, the other follows so that
+    steps · size = eps.
     Raises InputError for another norm if neither is given.
     Source: Kurakin et al. 2017 (Adversarial examples in the physical world), section 2.2.
     """
@@ -46,7 +47,7 @@ def bim(
             raise InputError(
                 f"expected steps or size for BIM with {threat.ball.name}: its paper has Linf on pixels alone"
             )
-        levels = _largest(threat.eps) / level
+        levels = min(_largest(threat.eps), threat.high - threat.low) / level
         steps, size = max(1, math.ceil(min(levels + 4, 1.25 * levels) - 1e-4)), level
     elif steps is None:
         assert size is not None
@@ -67,7 +68,8 @@ def pgd(
 ) -> Attack:
     """Returns projected gradient descent: steepest ascent from a random point of the ball, begun again for what holds.
 
-    size: of a step, in the images' units; unless told 4/3 eps / steps, which is the paper's .01 at its eps .3 and 40 steps.
+    size: of a step, in the images' units; unless told 4/3 eps / steps, the paper's .01 at its eps .3 and 40 steps. All
+    of them together cannot cross the ball, so that for a size of one's own 2.5 eps / steps is a good beginning.
     start: at_random, or at_input, from which restarts are all alike.
     Source: Madry et al. 2018, section 5 (MNIST).
     """
@@ -86,7 +88,7 @@ def pgd(
 
 
 def _largest(eps: Radius) -> float:
-    """The largest radius; one that came in single precision is a little off, which the caller's ceiling must not see."""
+    """The largest radius; in single precision it is a little off, which the caller's ceiling must not see."""
     return float(eps.max()) if isinstance(eps, Tensor) else float(eps)
 
 

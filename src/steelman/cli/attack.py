@@ -13,7 +13,7 @@ from steelman.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor
+    from torch import Tensor, nn
 
 SHOWN = 10
 """Images on the overview."""
@@ -57,6 +57,8 @@ def run(options: argparse.Namespace) -> int:
     from steelman.files import put_bytes
     from steelman.report import attacked
 
+    if options.png < 0:
+        raise InputError(f"expected --png as a number of images, got {options.png}")
     if len(options.attack) > 1 or len(options.eps) > 1:
         raise InputError("expected one attack at one eps to write images of, got several: evaluate takes several")
     images = bring.images(options)
@@ -85,9 +87,11 @@ def run(options: argparse.Namespace) -> int:
     adversarial, clean = (_pixels(part) for part in (result.x, x))
     _write_pngs(options.out / "png", adversarial[: options.png], images.labels.tolist(), images.indices.tolist())
     put_bytes(options.out / "overview.png", attacked(clean[:SHOWN], adversarial[:SHOWN]))
+    fools = int(_still(model, adversarial, goals, options.target is not None).sum())
     reached = "reach the target" if options.target is not None else "fool the model"
     console.print(
         f"{int(result.broken.sum())} of {len(x)} images {reached} ({int(result.natural.sum())} did so unattacked); "
+        f"rounded to 8 bits, as in the PNG files, {fools} do; "
         f"wrote {options.out}/adversarial.npz, overview.png and png/"
     )
     return 0
@@ -101,11 +105,24 @@ def _pixels(x: Tensor) -> NDArray[np.uint8]:
     return pixels
 
 
+def _still(model: nn.Module, pixels: NDArray[np.uint8], goals: Tensor, targeted: bool) -> Tensor:
+    """(N,) bool: which images do what they should as PNG files."""
+    import torch
+
+    from steelman.evaluation.measure import right
+
+    saved = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(goals.device, torch.float32) / 255
+    reads = right(model, saved, goals)
+    return reads if targeted else ~reads
+
+
 def _write_pngs(folder: Path, pixels: NDArray[np.uint8], labels: list[int], indices: list[int]) -> None:
     from PIL import Image
 
     from steelman.files import put_bytes
 
+    for old in folder.glob("[0-9][0-9][0-9][0-9][0-9][0-9]-class*.png"):
+        old.unlink()
     for array, label, index in zip(pixels, labels, indices, strict=False):
         content = BytesIO()
         Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array).save(content, "png")

@@ -44,19 +44,52 @@ def add_attacks(command: argparse.ArgumentParser) -> None:
 
 
 def model(options: argparse.Namespace, images: Images) -> nn.Module:
-    """Returns the model that the options name, the shipped one of the data set if they name none."""
+    """Returns the model that the options name, the shipped one of the data set if they name none, tried on an image.
+
+    Raises InputError if it is untrained, or does not read such images as so many classes.
+    """
     from steelman import models
     from steelman.cli.show import device
 
-    name = options.model or f"{images.name.removesuffix(' test')}/cnn"
+    name = options.model or f"{_name(images)}/cnn"
     if options.model is None and name not in models.shipped():
         raise InputError(
             f"expected --model for {images.name}, as no classifier ships for it: say package.module:factory"
         )
+    if name in models.catalogue and options.weights is None:
+        raise InputError(f"expected --weights for {name}, which is untrained without: give a safetensors file")
     built = models.build(name, channels=images.shape[0], classes=images.num_classes, weights_file=options.weights)
-    if name in models.SIDE_32 and images.shape[-1] != 32:
+    if name in models.SIDE_32 and images.shape[-2:] != (32, 32):
         built = models.Resized(built, 32)
-    return built.to(device(options.device)).eval()
+    built = built.to(device(options.device)).eval()
+    _try(built, images, name, f"logits (1, {images.num_classes})", (1, images.num_classes))
+    return built
+
+
+def _try(module: nn.Module, images: Images, name: str, wanted: str, shape: tuple[int, ...]) -> None:
+    """Shows a module one image, so that what does not fit is found before any work."""
+    import torch
+
+    from steelman.evaluation.measure import on
+
+    x, _ = on(module, images.take(torch.tensor([0])))
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+            out = module(x)
+    except InputError:
+        raise
+    except Exception as error:
+        told = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"expected {name} to take images {tuple(x.shape)}, but {type(error).__name__}: {told}"
+        ) from error
+    came = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
+    if came != shape:
+        raise InputError(f"expected {wanted} of {name} for an image {tuple(x.shape)}, got {came}")
+
+
+def _name(images: Images) -> str:
+    return images.name.removesuffix(" test")
 
 
 def images(options: argparse.Namespace) -> Images:
@@ -65,12 +98,8 @@ def images(options: argparse.Namespace) -> Images:
 
     test = data.load(options.data).test
     if options.images < 0:
-        raise InputError(f"expected --images >= 0, got {options.images}")
-    return (
-        test
-        if options.images in (0, len(test)) or options.images > len(test)
-        else test.sample(options.images, options.seed)
-    )
+        raise InputError(f"expected --images as a number of images, or 0 for all, got {options.images}")
+    return test if options.images == 0 or options.images >= len(test) else test.sample(options.images, options.seed)
 
 
 def attacks(options: argparse.Namespace) -> list[Attack]:
@@ -93,15 +122,17 @@ def attacks(options: argparse.Namespace) -> list[Attack]:
 
 
 def defence(options: argparse.Namespace, images: Images) -> nn.Module | None:
-    """Returns the defence that the options name, None for none."""
-    from steelman import defences
+    """Returns the defence that the options name, tried on an image; None for none."""
+    from steelman import defences, models
 
     name = options.defence
     if name in (None, "none"):
         return None
-    own = f"{images.name.removesuffix(' test')}/{name}"
-    if own in defences.shipped():
-        return defences.load(own)
-    if name in defences.shipped() or Path(name).is_file():
-        return defences.load(name)
-    raise unknown("defence", name, [*defences.shipped(), "none", "a safetensors file"])
+    own = f"{_name(images)}/{name}"
+    if own not in defences.shipped() and name not in defences.shipped() and not Path(name).is_file():
+        raise unknown("defence", name, [*(d for d in defences.shipped()), "none", "a safetensors file"])
+    purifier = defences.load(own if own in defences.shipped() else name)
+    if isinstance(purifier, defences.ConvAutoencoder) and images.shape[-2:] != (32, 32):
+        purifier = models.Resized(purifier, 32)
+    _try(purifier, images, name, f"an image (1, {', '.join(map(str, images.shape))})", (1, *images.shape))
+    return purifier

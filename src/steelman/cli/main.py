@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -44,6 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.showwarning = _warned
             return int(options.run(options) or 0)
     except InputError as error:
+        print(f"steelman: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
         print(f"steelman: {error}", file=sys.stderr)  # noqa: T201
         return 2
     except KeyboardInterrupt:

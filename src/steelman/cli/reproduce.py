@@ -68,9 +68,11 @@ def run(options: argparse.Namespace) -> int:
         classifier=classifier,
         tables=tuple(options.tables),
         protocols=tuple(options.protocols),
-        images=_within("--images", options.images or (10_000 if full else 1000), 1, 10_000),
-        share=_within("--share", options.share or (0.25 if slow else 1.0), 0.001, 1),
-        attacked=options.attacked or (5000 if slow else None),
+        images=_within("--images", options.images, 10_000 if full else 1000, 1, 10_000),
+        share=_within("--share", options.share, 0.25 if slow else 1.0, 0.001, 1),
+        attacked=_within("--attacked", options.attacked, 5000, 100, 60_000)
+        if slow or options.attacked is not None
+        else None,
         retrain=options.retrain,
         seed=options.seed,
         device=where,
@@ -83,7 +85,8 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _within(what: str, value: Number, low: float, high: float) -> Number:
+def _within(what: str, given: Number | None, usual: Number, low: float, high: float) -> Number:
+    value = usual if given is None else given
     if not low <= value <= high:
         raise InputError(f"expected {what} from {low:g} to {high:g}, got {value:g}")
     return value

@@ -20,7 +20,7 @@ from steelman.evaluation.records import Evaluation
 from steelman.report import tables
 from steelman.studies.paper import Done
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 140)
 
 
 def device(name: str) -> str:
@@ -33,16 +33,17 @@ def device(name: str) -> str:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise InputError("expected a CUDA GPU for --device cuda, got none: say --device cpu")
     try:
-        return str(torch.device(name))
-    except RuntimeError:
-        raise InputError(f"expected a device such as cpu or cuda, got {name!r}") from None
+        torch.zeros(1, device=name).add_(1).item()
+    except (RuntimeError, NotImplementedError, AssertionError):
+        raise InputError(f"expected a device that is there, such as cpu or cuda, got {name!r}") from None
+    return name
 
 
 @contextmanager
 def bars(title: str) -> Iterator[Progress]:
     """A progress display with elapsed and remaining time, on a terminal; quiet lines elsewhere."""
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),
@@ -115,7 +116,9 @@ def measuring(title: str) -> Iterator[Callable[[Done], None]]:
 
 
 def finish(evaluation: Evaluation, folder: Path) -> None:
-    """Prints the tables and writes results.json, pictures.npz and report.html."""
+    """Writes results.json, pictures.npz and report.html, and then prints the tables."""
+    evaluation.write(folder)
+    evaluation.save(folder / "report.html")
     for found in tables(evaluation):
         table = Table(
             title=Text(found.title), caption=Text(found.caption), title_justify="left", caption_justify="left"
@@ -126,9 +129,7 @@ def finish(evaluation: Evaluation, folder: Path) -> None:
             table.add_row(*map(Text, row))
         console.print(table)
         for note in found.notes:
-            console.print(Text(f"  {note}"))
-    evaluation.write(folder)
-    evaluation.save(folder / "report.html")
+            console.print(f"  {note}")
     console.print(f"wrote {folder}/results.json and {folder}/report.html ({evaluation.seconds:.0f} s)")
 
 

@@ -75,12 +75,16 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     where = device(options.device)
+    if options.out.is_dir():
+        raise InputError(
+            f"expected --out as a file to write, got the folder {options.out}: say {options.out}/weights.safetensors"
+        )
     checkpoint = options.out.with_suffix(".checkpoint")
     make = _classifier if options.what == "classifier" else _autoencoder if name == "conv-autoencoder" else _purifier
     writable(options.out.parent)
     with fitting(f"{options.what} {name} on {images.name}") as observe:
         trained = make(options, images, recipe, {"checkpoint": checkpoint, "device": where, "observe": observe})
-    trained.save(options.out)
+    trained.save(options.out, checkpoint)
     best = ", ".join(f"{key} {value:.4f}" for key, value in trained.settings["validation"].items())
     console.print(f"wrote {options.out}; on validation images: {best}")
     return 0
@@ -90,13 +94,13 @@ def _classifier(options: argparse.Namespace, images: Data, recipe: Recipe, how: 
     from steelman import models, training
 
     channels, classes = images.test.shape[0], images.test.num_classes
-    training.seeded(recipe.seed)
-    if options.transfer is not None:
-        if options.model != "vgg16":
-            raise InputError(f"expected --model vgg16 with --transfer, got {options.model}")
-        model: nn.Module = models.transfer(options.transfer, channels, classes, frozen=not options.fine_tune)
-    else:
-        model = models.build(options.model, channels=channels, classes=classes)
+    if options.transfer is not None and options.model != "vgg16":
+        raise InputError(f"expected --model vgg16 with --transfer, got {options.model}")
+    with training.seeded(recipe.seed):
+        if options.transfer is not None:
+            model: nn.Module = models.transfer(options.transfer, channels, classes, frozen=not options.fine_tune)
+        else:
+            model = models.build(options.model, channels=channels, classes=classes)
     if options.model in models.SIDE_32 and images.test.shape[-1] != 32:
         model = models.Resized(model, 32)
     augment = options.model != "paper_vgg"
@@ -107,8 +111,8 @@ def _purifier(options: argparse.Namespace, images: Data, recipe: Recipe, how: di
     from steelman import defences, training
 
     classifier = _target(options, images)
-    training.seeded(recipe.seed)
-    purifier = defences.build(options.purifier, channels=images.test.shape[0])
+    with training.seeded(recipe.seed):
+        purifier = defences.build(options.purifier, channels=images.test.shape[0])
     return training.purifier(purifier, classifier, images, name=options.purifier, recipe=recipe, **how)
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from steelman import weights
 from steelman.defences.purifiers import ConvAutoencoder, UNetPurifier
 from steelman.defences.straight_through import StraightThrough
-from steelman.errors import InputError, unknown
+from steelman.errors import unknown
 
 __all__ = [
     "ConvAutoencoder",
@@ -46,15 +46,7 @@ def load(name: str | Path) -> nn.Module:
     path = _SHIPPED / f"{name}.safetensors" if str(name) in shipped() else Path(name)
     if not path.is_file():
         raise unknown("defence", str(name), [*shipped(), "a safetensors file"])
-    _, settings = weights.read(path)
-    kind = settings.get("defence")
-    if kind not in catalogue:
-        raise InputError(
-            f"expected the weights of a defence in {path}, got those of {settings.get('model', 'another network')}"
-        )
-    defence = catalogue[str(kind)](**settings["arguments"])  # type: ignore[arg-type]
-    weights.fill(defence, path)
-    return defence.eval()
+    return weights.rebuild(catalogue, weights.read(path)[1].get("defence"), path)
 
 
 def build(name: str, *, channels: int) -> nn.Module:

@@ -57,7 +57,7 @@ class ConvAutoencoder(nn.Module):
 
 
 class UNetPurifier(nn.Module):
-    """Ours: a U-shaped convolutional auto-encoder, (N, channels, H, W) in [0, 1] to the same, H and W multiples of 4.
+    """Ours: a U-shaped convolutional auto-encoder, (N, channels, H, W) in [0, 1] to the same, any H and W.
 
     Pixels are folded 2×2 into channels at once, so that no layer works at full size; the code is a quarter of the side.
     Every pixel is painted anew, kept, or mixed of both, so that a clean image can pass as it is.
@@ -77,7 +77,10 @@ class UNetPurifier(nn.Module):
         self.leave = nn.Conv2d(width, 8 * channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        _fits(self, x, self.settings["channels"], 4)
+        _fits(self, x, self.settings["channels"], None)
+        height, width = x.shape[-2:]
+        if height % 4 or width % 4:
+            x = F.pad(x, (0, -width % 4, 0, -height % 4), mode="replicate")
         fine = F.gelu(self.enter(F.pixel_unshuffle(x, 2)))
         fine = fine + F.gelu(self.fine(fine))
         code = F.gelu(self.down(fine))
@@ -87,16 +90,14 @@ class UNetPurifier(nn.Module):
             code = code + self.noise * torch.randn_like(code)
         merged = F.gelu(self.merge(torch.cat([fine, F.gelu(self.up(code))], dim=1)))
         painted, kept = torch.sigmoid(F.pixel_shuffle(self.leave(merged), 2)).chunk(2, dim=1)
-        return torch.lerp(painted, x.to(painted), kept)
+        return torch.lerp(painted, x.to(painted), kept)[..., :height, :width]
 
 
-def _fits(purifier: nn.Module, x: Tensor, channels: object, multiple: int) -> None:
+def _fits(purifier: nn.Module, x: Tensor, channels: object, side: int | None) -> None:
     name = type(purifier).__name__
     if x.dim() != 4 or x.shape[1] != channels:
         raise InputError(f"expected images (N, {channels}, H, W) for {name}, got {tuple(x.shape)}")
-    exact = multiple == 32
-    if (exact and x.shape[-2:] != (32, 32)) or x.shape[-1] % multiple or x.shape[-2] % multiple:
-        wanted = "32×32" if exact else f"sides that are multiples of {multiple}"
+    if side is not None and x.shape[-2:] != (side, side):
         raise InputError(
-            f"expected images of {wanted} for {name}, got {tuple(x.shape)}: use models.Resized(purifier, 32)"
+            f"expected images of {side}×{side} for {name}, got {tuple(x.shape)}: use models.Resized(purifier, {side})"
         )

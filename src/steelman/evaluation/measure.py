@@ -5,20 +5,23 @@ from __future__ import annotations
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from steelman.attacks import Attack, Progress, Result, averaged
+from steelman.attacks import Attack, Progress, averaged
 from steelman.data import Images
-from steelman.errors import InputError
 from steelman.evaluation.intervals import clopper_pearson
 from steelman.evaluation.records import Row
 from steelman.victim import Mode, Victim
 
 Observer = Callable[[Progress], None]
+
+DRAWS = 10
+"""Answers of a random model that are averaged."""
 
 
 def probabilities(
@@ -30,15 +33,22 @@ def probabilities(
     """
     with Victim(model, mode=mode, seed=seed, device=x.device) as victim:
         parts = [victim.logits(a, b).float() for a, b in zip(x.split(batch), y.split(batch), strict=True)]
-    said = torch.cat(parts).softmax(1)
-    if not bool(torch.isfinite(said).all()):
-        raise InputError("expected finite logits, got NaN or infinite ones: the model overflows on these images")
-    return said
+    return torch.cat(parts).softmax(1)
 
 
-def right(model: nn.Module, x: Tensor, y: Tensor, *, mode: Mode = "eval", seed: int = 0, batch: int = 128) -> Tensor:
-    """Returns (N,) bool: which images the model reads as y."""
-    return probabilities(model, x, y, mode=mode, seed=seed, batch=batch).argmax(1) == y
+def right(
+    model: nn.Module, x: Tensor, y: Tensor, *, mode: Mode = "eval", seed: int = 0, batch: int = 128, draws: int = 1
+) -> Tensor:
+    """Returns (N,) bool: which images the model reads as y and as nothing else.
+
+    draws: answers that are averaged, as for a model that answers differently when it is asked twice.
+    """
+    parts = []
+    with Victim(model, mode=mode, seed=seed, device=x.device) as victim:
+        for a, b in zip(x.split(batch), y.split(batch), strict=True):
+            logits = torch.stack([victim.logits(a, b) for _ in range(draws)]).mean(0)
+            parts.append(victim.margin(logits, b) <= 0)
+    return torch.cat(parts)
 
 
 def is_random(model: nn.Module, x: Tensor, y: Tensor) -> bool:
@@ -48,14 +58,44 @@ def is_random(model: nn.Module, x: Tensor, y: Tensor) -> bool:
         return not torch.equal(victim.logits(x, y), victim.logits(x, y))
 
 
-def adaptive(
-    attack: Attack, model: nn.Module, images: Images, *, seed: int = 0, observe: Observer | None = None
-) -> Result:
-    """Returns what an attack finds that goes through the whole pipeline, averaging over what it draws at random."""
-    x, y = on(model, images)
-    if is_random(model, x, y):
-        attack = attack.through(averaged(10))
-    return attack(model, x, y, seed=seed, indices=images.indices, observe=observe)
+def survive(
+    attacks: Sequence[Attack],
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    indices: Tensor,
+    seed: int = 0,
+    observe: Observer | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Returns (kept, x'): which images survive every attack, (N,) bool, and each one's worst image, (N, *S).
+
+    The attacks go through the whole model, each on what still survives. A random model is attacked and judged by the
+    mean of DRAWS answers, and what broke is judged again on fresh ones, so that a lucky draw during the search does not
+    count.
+    """
+    draws = DRAWS if is_random(model, x, y) else 1
+    worst = x.clone()
+    alive = torch.arange(len(x), device=x.device)
+    for at, attack in enumerate(attacks):
+        if not len(alive):
+            break
+        looking = attack.through(averaged(draws)) if draws > 1 else attack
+        hear = None if observe is None else part(observe, at, len(attacks))
+        result = looking(model, x[alive], y[alive], seed=seed, indices=indices.to(x.device)[alive], observe=hear)
+        worst[alive] = result.x
+        holds = ~result.broken
+        if draws > 1:
+            holds = right(model, result.x, y[alive], seed=seed + 1, draws=draws)
+        alive = alive[holds]
+    kept = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    kept[alive] = True
+    return kept, worst
+
+
+def part(observe: Observer, at: int, of: int) -> Observer:
+    """Returns an observer for one of several equal parts, which tells another how far the whole is."""
+    return lambda now: observe(Progress(at * now.total + now.done, of * now.total, now.broken))
 
 
 def on(model: nn.Module, images: Images) -> tuple[Tensor, Tensor]:
@@ -89,7 +129,7 @@ def latency(model: nn.Module, x: Tensor, *, warm_up: int = 30, runs: int = 200) 
 
 
 def versions() -> dict[str, str]:
-    """Returns what a measurement ran on: steelman, Python, torch, processor, threads and GPU."""
+    """Returns what a measurement ran on: steelman, Python, torch, system, processor, threads and GPU."""
     try:
         own = version("steelman")
     except PackageNotFoundError:
@@ -100,6 +140,14 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
         "threads": str(torch.get_num_threads()),
         "gpu": gpu,
     }
+
+
+def _processor() -> str:
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text().splitlines() if about.is_file() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or "unknown")

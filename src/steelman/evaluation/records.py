@@ -6,6 +6,8 @@ A run folder holds `results.json` and, where there are pictures, `pictures.npz`.
 from __future__ import annotations
 
 import json
+import math
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from io import BytesIO
@@ -26,6 +28,7 @@ class Row:
     """One cell of a table: the accuracy of one pipeline under one attack at one eps.
 
     table: "1a", "1b", "2", "3" of the paper, or "evaluate".  protocol: "as-published", "static" or "adaptive".
+    norm: of the attack, "Linf", "L2", "L1" or "L0".
     n: images measured; 0 and no accuracy where only a published figure stands.  ci_low, ci_high: 95 %, Clopper-Pearson.
     published: the paper's figure.
     latency_ms: median for one image through defence and classifier on `threads` threads; the paper's where n is 0.
@@ -47,6 +50,7 @@ class Row:
     latency_ms: float | None = None
     threads: int | None = None
     note: str = ""
+    norm: str = "Linf"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +142,7 @@ def read(folder: Path | str) -> Evaluation:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["schema"] != SCHEMA:
             raise InputError(f"expected results of schema {SCHEMA} in {path}, got {content['schema']}: run it again")
-        rows = tuple(Row(**row) for row in content["rows"])
+        rows = tuple(_row(row) for row in content["rows"])
         pictures = _pictures(path.with_name("pictures.npz"), content.get("pictures", []))
         return Evaluation(
             title=content["title"],
@@ -151,8 +155,16 @@ def read(folder: Path | str) -> Evaluation:
         )
     except InputError:
         raise
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
         raise InputError(f"expected the results of a run in {path}, got a damaged or other file ({error})") from None
+
+
+def _row(content: dict[str, Any]) -> Row:
+    for name in ("eps", "n", "accuracy", "ci_low", "ci_high", "published", "latency_ms"):
+        value = content.get(name)
+        if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
+            raise ValueError(f"{name} is {value!r}")
+    return Row(**content)
 
 
 def _pictures(path: Path, listed: list[dict[str, Any]]) -> tuple[Picture, ...]:

@@ -52,10 +52,7 @@ def load(name: str) -> nn.Module:
     if name not in shipped():
         raise unknown("shipped classifier", name, shipped())
     path = _SHIPPED / f"{name}.safetensors"
-    _, settings = weights.read(path)
-    model = catalogue[str(settings["model"])](**settings["arguments"])  # type: ignore[arg-type]
-    weights.fill(model, path)
-    return model.eval()
+    return weights.rebuild(catalogue, weights.read(path)[1].get("model"), path)
 
 
 def build(name: str, *, channels: int, classes: int, weights_file: Path | str | None = None) -> nn.Module:
@@ -82,11 +79,20 @@ def _from_factory(name: str) -> nn.Module:
     place, _, attribute = name.partition(":")
     try:
         factory = getattr(importlib.import_module(place), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"expected a factory at {name!r}, but {error}: is its folder on PYTHONPATH?") from None
+    except (Exception, SystemExit) as error:  # a stranger's module can do anything while it is imported
+        raise InputError(f"expected a factory at {name!r}, but {_told(error)}: is its folder on PYTHONPATH?") from error
     if not callable(factory):
         raise InputError(f"expected a factory at {name!r}, got {type(factory).__name__}: name a function or a class")
-    model = factory()
+    try:
+        model = factory()
+    except (Exception, SystemExit) as error:
+        raise InputError(
+            f"expected {name!r} to build a model when called without arguments, but {_told(error)}"
+        ) from error
     if not isinstance(model, nn.Module):
         raise InputError(f"expected {name!r} to give an nn.Module, got {type(model).__name__}")
     return model
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,11 +20,13 @@ class Resized(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.inner(resize(x, self.size))
-        return resize(out, x.shape[-1]) if out.dim() == 4 else out
+        return _to(out, x.shape[-2:]) if out.dim() == 4 else out
 
 
 def resize(x: Tensor, size: int) -> Tensor:
     """Returns (N, C, H, W) resized bilinearly to (N, C, size, size), as it came if it has that size."""
-    if x.shape[-2:] == (size, size):
-        return x
-    return F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False, antialias=False)
+    return _to(x, torch.Size((size, size)))
+
+
+def _to(x: Tensor, sides: torch.Size) -> Tensor:
+    return x if x.shape[-2:] == sides else F.interpolate(x, size=sides, mode="bilinear", align_corners=False)

@@ -66,7 +66,8 @@ class VGG16(nn.Module):
 class PaperVGG(nn.Module):
     """The network of the paper's code: (N, channels, 32, 32) in [0, 1] to logits (N, classes).
 
-    Four blocks of two 3×3 convolutions with batch norm (64, 128, 256, 512), then 2048-4096-4096-classes with dropout .65.
+    Four blocks of two 3×3 convolutions with batch norm (64, 128, 256, 512), then 2048-4096-4096-classes with
+    dropout .65.
     Source: code of arXiv 2312.03520, where it is called VGG-16.
     """
 

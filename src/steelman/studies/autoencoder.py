@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from steelman import weights
 from steelman.attacks import Progress
 from steelman.data import Images
 from steelman.defences import ConvAutoencoder
@@ -40,7 +41,13 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Reconstruct:
-    """Mean squared error between what the purifier makes of an attacked image and the clean one."""
+    """Mean squared error between what the purifier makes of an attacked image and the clean one.
+
+    attack, classifier: what made the attacked images, and the SHA-256 of whom it was made on, for the record.
+    """
+
+    attack: str
+    classifier: str
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
         """Returns the mean over pixels and images of (attacked, clean)."""
@@ -91,9 +98,9 @@ def train_autoencoder(
             observe=attacking,
         ).x
     kept, held = Pairs(hurt.cpu(), x.cpu()).split(max(1, len(x) // 12))
-    seeded(recipe.seed)
-    model = ConvAutoencoder(images.shape[0])
-    objective = Reconstruct()
+    with seeded(recipe.seed):
+        model = ConvAutoencoder(images.shape[0])
+    objective = Reconstruct(attack, weights.digest(classifier))
     history = fit(model, objective, kept, held, recipe, checkpoint=checkpoint, device=device, observe=observe)
     made_with = {"defence": "conv-autoencoder", "attack": attack, "eps": DEFENDED[attack]}
     return Trained(model, history, record(model, images, recipe, repr(objective), history, len(images)) | made_with)

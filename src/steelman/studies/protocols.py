@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from steelman.attacks import Attack, Last, Worst, at_input, fgsm, pgd
-from steelman.losses import negative_logit
+from steelman.losses import margin, negative_logit
 from steelman.norms import Linf
 from steelman.threat import Threat
 from steelman.victim import Mode
@@ -17,12 +17,11 @@ from steelman.victim import Mode
 class Protocol:
     """How a figure is measured.
 
-    side: of the images in pixels, None for as they are.  mode: of the classifier.  slots: images in it at once.
+    mode: of the classifier.  slots: images in it at once, None for what is fastest.
     """
 
     name: str
     mode: Mode
-    side: int | None
     slots: int | None
 
     def attack(self, name: str, eps: float) -> Attack:
@@ -54,13 +53,21 @@ _ATTACKS: Mapping[tuple[str, str], Callable[[float], Attack]] = {
     ("static", "pgd"): _static_pgd,
 }
 
-AS_PUBLISHED = Protocol("as-published", mode="train", side=32, slots=64)
+AS_PUBLISHED = Protocol("as-published", mode="train", slots=64)
 """Images of 32×32; batch statistics and dropout on, batches of 64; FGSM on the raw logit; PGD not clipped to [0, 1]."""
 
-STATIC = Protocol("static", mode="eval", side=None, slots=None)
+STATIC = Protocol("static", mode="eval", slots=None)
 """Evaluation mode, cross-entropy, every image inside ball and box; the attacker sees the classifier alone."""
 
 
-def adaptive_pgd(eps: float) -> Attack:
-    """Returns the attack of the adaptive column: PGD from two random starts, for the whole pipeline."""
-    return pgd(Linf(eps), steps=40, restarts=2)
+def adaptive(eps: float) -> tuple[Attack, ...]:
+    """Returns the attacks of the adaptive column, to be run through the whole pipeline, each on what survives.
+
+    Steps of 2.5 eps / steps, so that every point of the ball can be reached from every other: from the image on
+    cross-entropy, then from two random starts on the margin.
+    """
+    size = 2.5 * eps / 40
+    return (
+        pgd(Linf(eps), steps=40, size=size, start=at_input),
+        pgd(Linf(eps), steps=40, size=size, restarts=2, loss=margin),
+    )

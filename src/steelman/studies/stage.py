@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -85,24 +86,16 @@ def _classifier(plan: Plan, dataset: str, loaded: data.Data, watch: Watch) -> nn
     if name == "cnn" and not plan.retrain:
         return models.load(f"{dataset}/cnn")
     path = _place(plan, dataset, name)
-    network = models.catalogue[name](channels=1, classes=10)
-    if not path.is_file():
-        recipe = training.named(name, seed=plan.seed)
-        training.seeded(plan.seed)
+    recipe = training.named(name, seed=plan.seed)
+    with training.seeded(plan.seed):
         network = models.catalogue[name](channels=1, classes=10)
+
+    def train(how: dict[str, Any]) -> training.Trained:
         model = network if name == "cnn" else Resized(network, 32)
-        with watch(f"{name} on {dataset}") as observe:
-            training.classifier(
-                model,
-                loaded,
-                name=name,
-                recipe=recipe,
-                augment=name != "paper_vgg",
-                checkpoint=path.with_suffix(".checkpoint"),
-                device=plan.device,
-                observe=observe,
-            ).save(path)
-    _settings_hold(path, weights.fill(network, path), len(loaded.train or ()))
+        return training.classifier(model, loaded, name=name, recipe=recipe, augment=name != "paper_vgg", **how)
+
+    _made(plan, path, f"{name} on {dataset}", watch, recipe, loaded.train, {"model": name}, train)
+    weights.fill(network, path)
     return network
 
 
@@ -112,21 +105,17 @@ def _autoencoder(
     if plan.classifier == "cnn" and not plan.retrain:
         return defences.load(f"{dataset}/conv-autoencoder-{attack}")
     path = _place(plan, dataset, f"{plan.classifier}-conv-autoencoder-{attack}")
-    if not path.is_file():
-        assert loaded.train is not None
-        images = loaded.train
-        if attack == "pgd" and plan.attacked is not None and plan.attacked < len(images):
-            images = images.sample(plan.attacked, plan.seed)
-        with watch(f"conv-autoencoder for {attack} on {dataset}, from {len(images)} attacked images") as observe:
-            train_autoencoder(
-                classifier,
-                images,
-                attack,
-                recipe=training.named("conv-autoencoder", seed=plan.seed, epochs=as_many_steps(len(images))),
-                checkpoint=path.with_suffix(".checkpoint"),
-                device=plan.device,
-                observe=observe,
-            ).save(path)
+    assert loaded.train is not None
+    images = loaded.train
+    if attack == "pgd" and plan.attacked is not None and plan.attacked < len(images):
+        images = images.sample(plan.attacked, plan.seed)
+    recipe = training.named("conv-autoencoder", seed=plan.seed, epochs=as_many_steps(len(images)))
+
+    def train(how: dict[str, Any]) -> training.Trained:
+        return train_autoencoder(classifier, images, attack, recipe=recipe, **how)
+
+    title = f"conv-autoencoder for {attack} on {dataset}, from {len(images)} attacked images"
+    _made(plan, path, title, watch, recipe, images, {"attack": attack}, train)
     return defences.load(path)
 
 
@@ -134,20 +123,40 @@ def _unet(plan: Plan, dataset: str, loaded: data.Data, classifier: nn.Module, wa
     if not plan.retrain:
         return defences.load(f"{dataset}/unet")
     path = _place(plan, dataset, f"{plan.classifier}-unet")
-    if not path.is_file():
-        training.seeded(plan.seed)
-        with watch(f"unet on {dataset}") as observe:
-            training.purifier(
-                defences.UNetPurifier(),
-                classifier,
-                loaded,
-                name="unet",
-                recipe=training.named("unet", seed=plan.seed),
-                checkpoint=path.with_suffix(".checkpoint"),
-                device=plan.device,
-                observe=observe,
-            ).save(path)
+    recipe = training.named("unet", seed=plan.seed)
+    with training.seeded(plan.seed):
+        network = defences.UNetPurifier()
+
+    def train(how: dict[str, Any]) -> training.Trained:
+        return training.purifier(network, classifier, loaded, name="unet", recipe=recipe, **how)
+
+    _made(plan, path, f"unet on {dataset}", watch, recipe, loaded.train, {"defence": "unet"}, train)
     return defences.load(path)
+
+
+def _made(
+    plan: Plan,
+    path: Path,
+    title: str,
+    watch: Watch,
+    recipe: training.Recipe,
+    images: Images | None,
+    more: dict[str, object],
+    train: Callable[[dict[str, Any]], training.Trained],
+) -> None:
+    """Trains into a file that is not there; one that is must come of the same images and recipe."""
+    checkpoint = path.with_suffix(".checkpoint")
+    if not path.is_file():
+        with watch(title) as observe:
+            train({"checkpoint": checkpoint, "device": plan.device, "observe": observe}).save(path, checkpoint)
+    wanted = {"trained_on": len(images or ()), "recipe": asdict(recipe), **more}
+    _, settings = weights.read(path)
+    other = sorted(name for name, value in wanted.items() if settings.get(name) != value)
+    if other:
+        raise InputError(
+            f"expected {path} to be trained as this run says, but its {' and '.join(other)} differ: "
+            "give the options it was made with, or another --out"
+        )
 
 
 def _notes(plan: Plan) -> list[str]:
@@ -162,14 +171,6 @@ def _notes(plan: Plan) -> list[str]:
     if trained_here and not plan.retrain:
         notes.append(f"our purifier was trained before the compact classifier, not before {plan.classifier}")
     return notes
-
-
-def _settings_hold(path: Path, settings: Mapping[str, object], images: int) -> None:
-    if settings.get("trained_on") != images:
-        raise InputError(
-            f"expected weights trained on {images} images in {path}, got some of {settings.get('trained_on')}: "
-            "say the same --share as before, or another --out"
-        )
 
 
 def _place(plan: Plan, dataset: str, name: str) -> Path:

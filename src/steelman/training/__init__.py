@@ -1,8 +1,11 @@
 """Fitting classifiers and purifiers: one loop, its objectives, and recipes that work."""
 
-from steelman.training.fit import Epoch, Examples, Objective, Observer, Progress, Recipe, fit, precision
+from steelman.training.checkpoint import Epoch, Examples
+from steelman.training.fit import Objective, Observer, Progress, fit
 from steelman.training.objectives import Classify, Purify, accuracy
-from steelman.training.recipes import RECIPES, Trained, classifier, named, purifier, record, seeded
+from steelman.training.precision import precision, seeded
+from steelman.training.recipe import Recipe
+from steelman.training.recipes import RECIPES, Trained, classifier, named, purifier, record
 
 __all__ = [
     "RECIPES",

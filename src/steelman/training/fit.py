@@ -2,68 +2,32 @@
 
 from __future__ import annotations
 
-import io
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from steelman.errors import InputError
-from steelman.files import put_bytes
-
-
-class Examples(Protocol):
-    """What can be trained on: a length, and the tensors of some indices, images first."""
-
-    def __len__(self) -> int: ...
-    def batch(self, indices: Tensor, /) -> tuple[Tensor, ...]: ...
+from steelman.training import checkpoint as checkpoints
+from steelman.training.checkpoint import Epoch, Examples, Run
+from steelman.training.precision import precision, seeded
+from steelman.training.recipe import Recipe
+from steelman.victim import reseed
 
 
 class Objective(Protocol):
-    """What is minimised, and how a model is judged on images that never train."""
+    """What is minimised, and how a model is judged on images that never train.
+
+    Its repr is its record, and tells two objectives apart.
+    """
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor: ...
     def validate(self, model: nn.Module, validation: Examples) -> Mapping[str, float]: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How to fit: everything that decides the weights besides model, data and objective.
-
-    optimiser: "adamw", "adam" or "sgd".  schedule: "one-cycle" (linear warm-up, then a cosine to zero) or "constant".
-    average: decay of an exponential moving average of the weights, 0 for none; the average is what is kept.
-    patience: epochs without a better score before it stops, 0 for never.
-    precision: "fp32", "bf16" or "auto" (bf16 where the device multiplies it natively).
-    """
-
-    epochs: int
-    batch_size: int = 128
-    optimiser: str = "adamw"
-    rate: float = 2e-3
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    schedule: str = "one-cycle"
-    average: float = 0.0
-    patience: int = 0
-    clip: float = 0.0
-    precision: str = "auto"
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One line of the history: the epoch's mean loss, its validation figures and the seconds so far."""
-
-    epoch: int
-    loss: float
-    scores: Mapping[str, float]
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -77,22 +41,6 @@ class Progress:
 
 
 Observer = Callable[[Progress], None]
-
-
-@dataclass
-class _Run:
-    """All that a checkpoint holds."""
-
-    model: nn.Module
-    average: dict[str, Tensor]
-    optimiser: torch.optim.Optimizer
-    step: int = 0
-    summed: float = 0.0
-    seconds: float = 0.0
-    best: dict[str, Tensor] = field(default_factory=dict)
-    best_score: float = -math.inf
-    stale: int = 0
-    history: list[Epoch] = field(default_factory=list)
 
 
 def fit(
@@ -111,7 +59,7 @@ def fit(
 
     The first of the objective's validation figures decides which epoch is best.
     checkpoint: a file, written atomically every `save_every` seconds and after every epoch; if it is there, the run
-    goes on from it and ends with the weights of an uninterrupted one. It is removed at the end.
+    goes on from it and ends with the weights of an uninterrupted one. It stays: remove it once the weights are safe.
     Raises InputError if the checkpoint belongs to another run, or if the loss is not finite.
     """
     if not len(train) or not len(validation):
@@ -119,47 +67,41 @@ def fit(
     device = torch.device(device)
     model.to(device)
     per_epoch = math.ceil(len(train) / recipe.batch_size)
-    run = _Run(model, _copy(model) if recipe.average else {}, _optimiser(model, recipe))
-    identity = {
-        "recipe": asdict(recipe),
-        "objective": repr(objective),
-        "images": len(train),
-        "model": type(model).__name__,
-    }
+    steps = recipe.epochs * per_epoch
+    run = Run(model, _copy(model) if recipe.average else {}, recipe.optimiser_for(model))
+    whose = checkpoints.identity(model, objective, train, validation, recipe)
     if checkpoint is not None and checkpoint.is_file():
-        _resume(run, checkpoint, identity, device)
+        checkpoints.resume(run, checkpoint, whose, device)
     saved, started = time.monotonic(), time.monotonic() - run.seconds
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        while run.step < recipe.epochs * per_epoch and not (recipe.patience and run.stale >= recipe.patience):
+    order = torch.empty(0)
+    with seeded(recipe.seed, device):
+        while run.step < steps and not (recipe.patience and run.stale >= recipe.patience):
             epoch, at = divmod(run.step, per_epoch)
-            order = torch.randperm(len(train), generator=torch.Generator().manual_seed(_key(recipe.seed, epoch)))
-            loss = _step(
-                run, objective, train.batch(order[at * recipe.batch_size :][: recipe.batch_size]), recipe, per_epoch
-            )
+            if at == 0 or not len(order):
+                order = torch.randperm(len(train), generator=torch.Generator().manual_seed(_key(recipe.seed, epoch)))
+            batch = train.batch(order[at * recipe.batch_size :][: recipe.batch_size])
+            loss = _step(run, objective, batch, recipe, run.step / steps)
             run.summed += loss
             run.step += 1
             run.seconds = time.monotonic() - started
             if at + 1 == per_epoch:
                 _close_epoch(run, objective, validation, recipe, epoch, run.summed / per_epoch)
             if observe is not None:
-                observe(Progress(run.step, recipe.epochs * per_epoch, loss, tuple(run.history)))
+                observe(Progress(run.step, steps, loss, tuple(run.history)))
             if checkpoint is not None and (at + 1 == per_epoch or time.monotonic() - saved > save_every):
-                _save(run, checkpoint, identity)
+                checkpoints.save(run, checkpoint, whose)
                 saved = time.monotonic()
     model.load_state_dict(run.best)
     model.eval()
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
     return tuple(run.history)
 
 
-def _step(run: _Run, objective: Objective, batch: tuple[Tensor, ...], recipe: Recipe, per_epoch: int) -> float:
+def _step(run: Run, objective: Objective, batch: tuple[Tensor, ...], recipe: Recipe, done: float) -> float:
     device = next(run.model.parameters()).device
-    torch.manual_seed(_key(recipe.seed, run.step, 1))
+    reseed(_key(recipe.seed, run.step, 1), device)
     run.model.train()
     for group in run.optimiser.param_groups:
-        group["lr"] = recipe.rate * _share(recipe, run.step / (recipe.epochs * per_epoch))
+        group["lr"] = recipe.rate_at(done)
     with precision(recipe.precision, device):
         loss = objective.loss(run.model, tuple(part.to(device, non_blocking=True) for part in batch))
     value = float(loss.detach())
@@ -177,9 +119,7 @@ def _step(run: _Run, objective: Objective, batch: tuple[Tensor, ...], recipe: Re
     return value
 
 
-def _close_epoch(
-    run: _Run, objective: Objective, validation: Examples, recipe: Recipe, epoch: int, loss: float
-) -> None:
+def _close_epoch(run: Run, objective: Objective, validation: Examples, recipe: Recipe, epoch: int, loss: float) -> None:
     """Validates, keeps the best weights and notes the epoch."""
     own = _copy(run.model)
     if recipe.average:
@@ -196,48 +136,6 @@ def _close_epoch(
         run.model.load_state_dict(own)
     run.history.append(Epoch(epoch + 1, loss, scores, run.seconds))
     run.summed = 0.0
-
-
-@contextmanager
-def precision(name: str, device: torch.device) -> Iterator[None]:
-    """A context in which a forward pass runs in fp32 or under bf16 autocast; "auto" takes bf16 where it is native."""
-    if name not in {"fp32", "bf16", "auto"}:
-        raise InputError(f"expected precision fp32, bf16 or auto, got {name!r}")
-    with torch.autocast(
-        device.type, torch.bfloat16, enabled=name == "bf16" or (name == "auto" and native_bf16(device))
-    ):
-        yield
-
-
-def native_bf16(device: torch.device) -> bool:
-    """Returns whether the device has matrix units for bfloat16."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported())
-
-
-def _share(recipe: Recipe, done: float) -> float:
-    if recipe.schedule == "constant":
-        return 1.0
-    warm = 0.15
-    return (done + 1e-3) / (warm + 1e-3) if done < warm else 0.5 * (1 + math.cos(math.pi * (done - warm) / (1 - warm)))
-
-
-def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    if recipe.optimiser == "sgd":
-        return torch.optim.SGD(
-            parameters,
-            recipe.rate,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            nesterov=recipe.momentum > 0,
-        )
-    if recipe.optimiser == "adam":
-        return torch.optim.Adam(parameters, recipe.rate, weight_decay=recipe.weight_decay)
-    if recipe.optimiser == "adamw":
-        return torch.optim.AdamW(parameters, recipe.rate, weight_decay=recipe.weight_decay)
-    raise InputError(f"expected optimiser adamw, adam or sgd, got {recipe.optimiser!r}")
 
 
 def _key(*parts: int) -> int:
@@ -257,45 +155,3 @@ def _blend(average: dict[str, Tensor], model: nn.Module, decay: float) -> None:
             average[name].lerp_(tensor.detach(), 1 - decay)
         else:
             average[name].copy_(tensor)
-
-
-def _save(run: _Run, path: Path, identity: dict[str, Any]) -> None:
-    content = io.BytesIO()
-    state = {
-        "identity": identity,
-        "model": run.model.state_dict(),
-        "optimiser": run.optimiser.state_dict(),
-        "average": run.average,
-        "best": run.best,
-        "numbers": {
-            "step": run.step,
-            "summed": run.summed,
-            "seconds": run.seconds,
-            "best_score": run.best_score,
-            "stale": run.stale,
-        },
-        "history": [asdict(epoch) for epoch in run.history],
-    }
-    torch.save(state, content)
-    put_bytes(path, content.getvalue())
-
-
-def _resume(run: _Run, path: Path, identity: dict[str, Any], device: torch.device) -> None:
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-        if state["identity"] != identity:
-            raise InputError(
-                f"expected a checkpoint of this run in {path}, got one with other settings: remove it or say --out"
-            )
-        run.model.load_state_dict(state["model"])
-        run.optimiser.load_state_dict(state["optimiser"])
-        run.average, run.best = state["average"], state["best"]
-        for name, value in state["numbers"].items():
-            setattr(run, name, value)
-        run.history = [Epoch(**epoch) for epoch in state["history"]]
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"expected a training checkpoint in {path}, got a damaged or other file ({error}): remove it"
-        ) from None

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from steelman.attacks import Attack
-from steelman.training.fit import Examples
+from steelman.training.checkpoint import Examples
+from steelman.weights import digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,8 @@ class Purify:
     _hurt: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
-        return f"Purify(attacks={self.attacks!r}, clean={self.clean}, fidelity={self.fidelity})"
+        settings = f"attacks={self.attacks!r}, held={self.held!r}, clean={self.clean}, fidelity={self.fidelity}"
+        return f"Purify({settings}, classifier={digest(self.classifier)[:16]})"
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
         """Returns the mean loss of (x, y)."""
@@ -124,6 +126,8 @@ class Purify:
     def _attacked(self, x: Tensor, y: Tensor) -> Tensor:
         """The batch with its parts attacked, the first part clean."""
         size = round(len(x) * (1 - self.clean) / len(self.attacks))
+        if not size:
+            return x
         parts = [x[: len(x) - size * len(self.attacks)]]
         seed = int(torch.randint(2**31, ()))
         for place, (attack, most) in enumerate(self.attacks):

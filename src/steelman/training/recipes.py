@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,8 +16,10 @@ from steelman.attacks import Last, Worst, at_input, fgsm, pgd
 from steelman.data import Data, Images
 from steelman.errors import InputError
 from steelman.norms import Linf
-from steelman.training.fit import Epoch, Observer, Recipe, fit
+from steelman.training.checkpoint import Epoch
+from steelman.training.fit import Observer, fit
 from steelman.training.objectives import Classify, Purify
+from steelman.training.recipe import Recipe
 
 CNN = Recipe(epochs=20, rate=4e-3, weight_decay=0.05, average=0.998)
 VGG = Recipe(epochs=15, optimiser="sgd", rate=0.05, weight_decay=5e-4, average=0.99)
@@ -36,8 +39,8 @@ RECIPES: Mapping[str, Recipe] = {
     "conv-autoencoder": CONV_AUTOENCODER,
 }
 
-UPRIGHT = frozenset({"mnist"})
-"""Data sets whose images mean something else in a mirror."""
+MIRRORED = frozenset({"fashion-mnist", "cifar-10"})
+"""Data sets whose images mean the same in a mirror."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,11 @@ class Trained:
     history: tuple[Epoch, ...]
     settings: Mapping[str, Any]
 
-    def save(self, path: Path | str) -> None:
-        """Writes the weights with their settings as safetensors."""
+    def save(self, path: Path, checkpoint: Path | None = None) -> None:
+        """Writes the weights with their settings as safetensors, and only then removes the training's checkpoint."""
         weights.write(getattr(self.model, "inner", self.model), path, self.settings)
+        if checkpoint is not None:
+            checkpoint.unlink(missing_ok=True)
 
 
 def classifier(
@@ -67,10 +72,10 @@ def classifier(
     """Returns a classifier trained on the labels of a data set, 1/12 of whose training images only validate.
 
     name: of the model in the catalogue, for the record.  augment: shifts of two pixels, label smoothing, and mirrored
-    images unless the data set is upright.
+    images where the data set is known to mean the same in a mirror.
     """
     kept, held = _split(data, recipe.seed)
-    objective = Classify(smoothing=0.1, shift=2, flip=data.name not in UPRIGHT) if augment else Classify()
+    objective = Classify(smoothing=0.1, shift=2, flip=data.name in MIRRORED) if augment else Classify()
     history = fit(model, objective, kept, held, recipe, checkpoint=checkpoint, device=device, observe=observe)
     return Trained(
         model,
@@ -131,11 +136,6 @@ def named(name: str, **changes: object) -> Recipe:
     return replace(recipe, **{key: value for key, value in changes.items() if value is not None})  # type: ignore[arg-type]
 
 
-def seeded(seed: int) -> None:
-    """Seeds torch's global generator, so that a model built next starts from the same weights."""
-    torch.manual_seed(seed)
-
-
 def _split(data: Data, seed: int) -> tuple[Images, Images]:
     if data.train is None:
         raise InputError(
@@ -150,7 +150,7 @@ def record(
     """Returns what stands beside trained weights: how the module is built and was trained, and its score."""
     best = max(history, key=lambda epoch: next(iter(epoch.scores.values())))
     return {
-        "arguments": getattr(getattr(model, "inner", model), "settings", {}),
+        "arguments": _plain(getattr(getattr(model, "inner", model), "settings", {})),
         "data": images.name.removesuffix(" test").removesuffix(" train"),
         "classes": list(images.classes),
         "shape": list(images.shape),
@@ -158,5 +158,13 @@ def record(
         "objective": objective,
         "validation": dict(best.scores),
         "trained_on": trained_on,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
     }
+
+
+def _plain(settings: object) -> object:
+    """A user's module may call anything its settings; what is not JSON is left out."""
+    try:
+        return json.loads(json.dumps(settings))
+    except (TypeError, ValueError):
+        return {}

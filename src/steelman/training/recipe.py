@@ -1,0 +1,74 @@
+"""How to fit: every number that decides the weights besides model, data and objective."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from steelman.errors import InputError
+
+OPTIMISERS = ("adamw", "adam", "sgd")
+SCHEDULES = ("one-cycle", "constant")
+PRECISIONS = ("auto", "fp32", "bf16")
+_WARM = 0.15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to fit.
+
+    schedule: "one-cycle" (linear warm-up over 15 %, then a cosine to zero) or "constant".
+    average: decay of an exponential moving average of the weights, 0 for none; the average is what is kept.
+    patience: epochs without a better score before it stops, 0 for never.  clip: largest norm of a gradient, 0 for any.
+    precision: "fp32", "bf16" or "auto" (bf16 where the device multiplies it natively).
+    Raises InputError for a number out of its range.
+    """
+
+    epochs: int
+    batch_size: int = 128
+    optimiser: str = "adamw"
+    rate: float = 2e-3
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    schedule: str = "one-cycle"
+    average: float = 0.0
+    patience: int = 0
+    clip: float = 0.0
+    precision: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 1), ("patience", 0), ("seed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or not least <= value < 2**31:
+                raise InputError(f"expected {name} as a whole number from {least}, got {value!r}")
+        if not (math.isfinite(self.rate) and self.rate > 0):
+            raise InputError(f"expected rate as a number > 0, got {self.rate!r}")
+        for name, known in (("optimiser", OPTIMISERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
+            if getattr(self, name) not in known:
+                raise InputError(f"expected {name} {', '.join(known[:-1])} or {known[-1]}, got {getattr(self, name)!r}")
+
+    def rate_at(self, done: float) -> float:
+        """Returns the learning rate when a share of the training, in [0, 1), is done."""
+        if self.schedule == "constant":
+            return self.rate
+        if done < _WARM:
+            return self.rate * (done + 1e-3) / (_WARM + 1e-3)
+        return self.rate * 0.5 * (1 + math.cos(math.pi * (done - _WARM) / (1 - _WARM)))
+
+    def optimiser_for(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Returns the optimiser over what of the model trains."""
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        if self.optimiser == "sgd":
+            return torch.optim.SGD(
+                parameters,
+                self.rate,
+                momentum=self.momentum,
+                weight_decay=self.weight_decay,
+                nesterov=self.momentum > 0,
+            )
+        kind = torch.optim.Adam if self.optimiser == "adam" else torch.optim.AdamW
+        return kind(parameters, self.rate, weight_decay=self.weight_decay)

@@ -1,0 +1,231 @@
+"""The house rules, read from the source: who may import whom, and what is written on the doors."""
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+import steelman
+
+ROOT = Path(steelman.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+MODULES = {
+    ".".join(("steelman", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path
+    for path in FILES
+}
+
+ANYWHERE = {"errors", "files"}
+ABOVE = {
+    "errors": set(),
+    "files": set(),
+    "streams": set(),
+    "norms": {"streams"},
+    "threat": {"norms", "streams"},
+    "losses": set(),
+    "victim": {"losses"},
+    "attacks": {"norms", "threat", "streams", "losses", "victim"},
+    "weights": set(),
+    "models": {"weights"},
+    "defences": {"weights", "models"},
+    "data": set(),
+    "training": {"attacks", "norms", "threat", "losses", "victim", "streams", "data", "models", "defences", "weights"},
+    "evaluation": {
+        "attacks",
+        "norms",
+        "threat",
+        "losses",
+        "victim",
+        "streams",
+        "data",
+        "models",
+        "defences",
+        "weights",
+    },
+    "report": {"evaluation.records"},
+    "studies": {"report", "training", "evaluation", "attacks", "norms", "threat", "losses", "victim", "streams", "data"}
+    | {"models", "defences", "weights"},
+}
+"""What each room may import besides itself and what is open to all; the command line may import everything."""
+
+EXEMPT = {("steelman.evaluation.records", "Evaluation.save", "report")}
+"""Imports inside a function that may point downwards: a record that writes its own page."""
+
+public = pytest.mark.parametrize("module", MODULES)
+
+
+def tree(module):
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+
+def room(module):
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def imports(node, inside=""):
+    """Yields (function it stands in, module) for every import of steelman's own modules."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from ((inside, alias.name) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            for alias in child.names:
+                full = f"{child.module}.{alias.name}"
+                yield inside, full if full in MODULES else child.module
+        else:
+            named = isinstance(child, ast.FunctionDef | ast.ClassDef)
+            yield from imports(child, f"{inside}.{child.name}".strip(".") if named else inside)
+
+
+def may(here, there):
+    """Whether one module may import another."""
+    target = there.removeprefix("steelman.")
+    if room(here) in {"", "cli", "__main__", room(there)} or room(there) in ANYWHERE:
+        return True
+    return any(target == allowed or target.startswith(f"{allowed}.") for allowed in ABOVE[room(here)])
+
+
+@public
+def test_imports_point_upwards(module):
+    own = [(where, name) for where, name in imports(tree(module)) if name.split(".")[0] == "steelman"]
+    wrong = [
+        f"{module} imports {name}" + f" in {where}" * bool(where)
+        for where, name in own
+        if not may(module, name) and (module, where, room(name)) not in EXEMPT
+    ]
+    assert not wrong
+
+
+def test_every_room_has_a_rule():
+    rooms = {room(module) for module in MODULES} - {"", "cli", "__main__"}
+    assert rooms <= set(ABOVE)
+
+
+def test_the_rules_have_no_circle():
+    """A room above another is never below it, through others either."""
+    for name in ABOVE:
+        seen, waiting = set(), [name]
+        while waiting:
+            for above in ABOVE[waiting.pop().split(".")[0]] - seen:
+                seen.add(above)
+                if above != "evaluation.records":
+                    waiting.append(above)
+        assert name not in seen
+
+
+def test_an_import_that_points_downwards_is_seen():
+    assert not may("steelman.defences.purifiers", "steelman.attacks.engine")
+    assert not may("steelman.models.cnn", "steelman.attacks")
+    assert not may("steelman.norms", "steelman.threat")
+    assert not may("steelman.attacks.rules", "steelman.evaluation")
+    assert not may("steelman.report.page", "steelman.evaluation.measure")
+    assert may("steelman.report.page", "steelman.evaluation.records")
+    assert may("steelman.report.page", "steelman.errors")
+    found = list(imports(ast.parse("def f():\n    from steelman.attacks import engine\nimport steelman.norms")))
+    assert found == [("f", "steelman.attacks.engine"), ("", "steelman.norms")]
+
+
+@public
+def test_imports_are_absolute(module):
+    assert not [node for node in ast.walk(tree(module)) if isinstance(node, ast.ImportFrom) and node.level]
+
+
+def test_report_knows_no_torch():
+    for module in (name for name in MODULES if room(name) == "report"):
+        assert not [name for _, name in imports(tree(module)) if name.split(".")[0] in {"torch", "safetensors"}]
+
+
+def test_no_module_has_a_name_that_says_nothing():
+    nothing = {"utils", "util", "helpers", "helper", "common", "base", "misc", "core", "tools"}
+    assert not [module for module in MODULES if module.rsplit(".", 1)[-1] in nothing]
+
+
+def order(name):
+    """Constants, classes, the rest, and numbers by size: as ruff wants it (RUF022)."""
+    kind = 0 if name.isupper() else 1 if name[:1].isupper() else 2
+    return kind, [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def statements(body):
+    """Yields the statements of a module and of its top-level conditions, as of `if TYPE_CHECKING`."""
+    for node in body.body:
+        yield from statements(node) if isinstance(node, ast.If) else (node,)
+
+
+def bound(body):
+    """Yields the names that a module defines."""
+    for node in statements(body):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.AnnAssign | ast.Assign):
+            targets = [node.target] if isinstance(node, ast.AnnAssign) else node.targets
+            yield from (target.id for target in targets if isinstance(target, ast.Name))
+
+
+@pytest.mark.parametrize("module", [name for name, path in MODULES.items() if path.name == "__init__.py"])
+def test_a_package_lists_what_it_offers(module):
+    body = tree(module)
+    listed = [
+        ast.literal_eval(node.value)
+        for node in body.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
+    ]
+    imported = {
+        alias.asname or alias.name
+        for node in statements(body)
+        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{module}.")
+        for alias in node.names
+    }
+    offered = {name for name in {*bound(body), *imported} if not name.startswith("_")}
+    if not listed:
+        assert not offered
+        return
+    (names,) = listed
+    assert names == sorted(names, key=order)
+    assert len(names) == len(set(names))
+    assert set(names) == offered
+    package = importlib.import_module(module)
+    assert all(getattr(package, name) is not None for name in names)
+
+
+def undocumented(body, owner=""):
+    """Yields what is public and says nothing: modules, classes, functions and methods."""
+    for node in body.body:
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name.startswith("_"):
+            continue
+        said = ast.get_docstring(node)
+        stub = isinstance(node, ast.FunctionDef) and _is_stub(node)
+        module_call = node.name in {"forward", "train"} and owner
+        if not said and not stub and not module_call:
+            yield f"{owner}{node.name}"
+        if isinstance(node, ast.ClassDef):
+            yield from undocumented(node, f"{node.name}.")
+
+
+def _is_stub(node):
+    """A protocol's method, which its class documents, or an override that torch documents."""
+    last = node.body[-1]
+    return len(node.body) == 1 and isinstance(last, ast.Expr) and getattr(last.value, "value", None) is ...
+
+
+@public
+def test_everything_public_is_documented(module):
+    body = tree(module)
+    assert ast.get_docstring(body)
+    assert not list(undocumented(body))
+
+
+@public
+def test_files_are_not_long(module):
+    assert len(MODULES[module].read_text(encoding="utf-8").splitlines()) <= 350
+
+
+def test_the_package_and_everything_in_it_can_be_read_as_a_catalogue():
+    """One dict for each kind of thing, in the open."""
+    from steelman import attacks, defences, models
+
+    for catalogue in (attacks.catalogue, defences.catalogue, models.catalogue):
+        assert type(catalogue) is dict
+        assert all(callable(made) for made in catalogue.values())
+        assert all(re.fullmatch(r"[a-z0-9_-]+", name) for name in catalogue)
