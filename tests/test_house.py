@@ -16,10 +16,11 @@ MODULES = {
     for path in FILES
 }
 
-ANYWHERE = {"errors", "files"}
+ANYWHERE = {"errors", "files", "precision"}
 ABOVE = {
     "errors": set(),
     "files": set(),
+    "precision": set(),
     "streams": set(),
     "norms": {"streams"},
     "threat": {"norms", "streams"},

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from steelman.errors import InputError
 from steelman.losses import Loss, margin
+from steelman.precision import precision
 
 Mode = Literal["eval", "train", "as it is"]
 
@@ -35,6 +36,7 @@ class Victim:
     model: any callable from (N, *S) to logits (N, K); an nn.Module is frozen.
     mode: "eval", "train" (batch statistics and dropout stay on), or "as it is".
     targeted: y are the wanted classes, so that loss and margin change their sign.
+    precision: "fp32", "bf16" or "auto"; logits are float32 or better in any.
     """
 
     def __init__(
@@ -45,12 +47,14 @@ class Victim:
         targeted: bool = False,
         seed: int = 0,
         device: torch.device | str = "cpu",
+        precision: str = "fp32",
     ) -> None:
         self.model = model
         self.mode = mode
         self.sign = -1.0 if targeted else 1.0
         self.seed = seed
         self.device = torch.device(device)
+        self.precision = precision
         self.forwards = 0
         self.backwards = 0
         self._opened = ExitStack()
@@ -81,8 +85,7 @@ class Victim:
 
         Raises InputError for logits of a wrong shape, for NaN or infinite ones, and for labels out of range.
         """
-        logits = _full(self.model(x))
-        self.forwards += len(x)
+        logits = self._ask(x)
         return self._checked(logits, x, y)
 
     def margin(self, logits: Tensor, y: Tensor) -> Tensor:
@@ -100,8 +103,7 @@ class Victim:
         """
         with torch.enable_grad():
             x = x.detach().requires_grad_()
-            logits = _full(self.model(x))
-            self.forwards += len(x)
+            logits = self._ask(x)
             self._checked(logits, x, y)
             value = self.sign * loss(logits, y)
             grad = torch.autograd.grad(value.sum(), x, allow_unused=True)[0] if value.requires_grad else None
@@ -117,6 +119,12 @@ class Victim:
                 )
             self.backwards += len(x)
         return Answer(logits.detach(), value.detach(), grad)
+
+    def _ask(self, x: Tensor) -> Tensor:
+        with precision(self.precision, self.device):
+            logits = self.model(x)
+        self.forwards += len(x)
+        return _full(logits)
 
     def _checked(self, logits: Tensor, x: Tensor, y: Tensor) -> Tensor:
         if not self._seen:

@@ -205,3 +205,21 @@ def test_one_eps_as_a_tensor_serves_more_samples_than_slots():
     x, y = images(model, 9)
     attack = pgd(Linf(torch.tensor(0.05)), steps=3)
     assert torch.equal(run(attack, model, x, y, slots=2).x, run(attack, model, x, y, slots=9).x)
+
+
+@pytest.mark.parametrize(
+    "attack", [fgsm(Linf(0.05)), pgd(Linf(0.05), steps=5), pgd(Linf(0.05), steps=5).with_goal(Worst())]
+)
+def test_what_half_precision_finds_is_judged_in_full(attack):
+    model = Sizes().float()
+    x, y = images(Sizes(), 60)
+    x = x.float()
+    found = attack(model, x, y, precision="bf16")
+    with torch.no_grad():
+        margins = model(found.x).scatter(1, y[:, None], -torch.inf).amax(1) - model(found.x).gather(1, y[:, None])[:, 0]
+    assert torch.allclose(found.margin, margins, atol=1e-5)
+    assert torch.equal(found.broken, margins > 0)
+    full = attack(model, x, y)
+    assert abs(found.accuracy - full.accuracy) <= 2 / 60
+    with pytest.raises(InputError, match="expected precision"):
+        attack(model, x, y, precision="fp8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -12,11 +13,12 @@ from torch import Tensor
 from steelman.attacks import engine
 from steelman.attacks.goals import Break, Goal
 from steelman.attacks.gradients import Estimator, exact
-from steelman.attacks.problem import Problem, Rule
+from steelman.attacks.problem import Problem, Rule, put, take
 from steelman.attacks.reprs import by_name
 from steelman.errors import InputError
 from steelman.losses import Loss, cross_entropy
 from steelman.norms import Radius
+from steelman.precision import is_half
 from steelman.streams import Streams
 from steelman.threat import Threat
 from steelman.victim import Mode, Victim, check
@@ -76,6 +78,7 @@ class Attack:
         indices: Tensor | None = None,
         slots: int | None = None,
         mode: Mode = "eval",
+        precision: str = "fp32",
         observe: engine.Observer | None = None,
     ) -> Result:
         """Returns what the attack found, on the device of x.
@@ -84,6 +87,8 @@ class Attack:
         indices: (N,), the samples' places in their data set: they key the random streams; 0 … N-1 unless told.
         slots: samples in the model at once, 128 on a CPU and 1,024 on a GPU unless told.
         mode: the mode the model is attacked in; it is put back afterwards.
+        precision: "fp32", "bf16", or "auto", bf16 where the device multiplies it natively. What bf16 finds is judged in
+        fp32, and a sample that only seemed broken is attacked again in fp32.
         Raises InputError for images outside the box, labels out of range, or a model that gives no finite logits.
         """
         check(x, y, low=self.threat.low, high=self.threat.high)
@@ -96,32 +101,49 @@ class Attack:
             )
         if slots is not None and slots < 1:
             raise InputError(f"expected slots >= 1, got {slots}")
-        with torch.inference_mode(False):
+        half = is_half(precision, x.device)
+        slots = slots or (1024 if x.is_cuda else 256 if half else 128)
+        with torch.inference_mode(False), torch.no_grad():
             indices = torch.arange(len(x), device=x.device) if indices is None else indices.to(x.device)
-            problem = Problem(
-                x.detach().clone(),
-                y.detach().to(x.device, torch.int64, copy=True),
-                self.threat,
-                Streams.of(seed, indices),
-            )
-            with (
-                Victim(model, mode=mode, targeted=self.targeted, seed=seed, device=x.device) as victim,
-                torch.no_grad(),
-            ):
-                tally = engine.run(
-                    self.rule,
-                    victim,
-                    problem,
-                    loss=self.loss,
-                    goal=self.goal,
-                    gradient=self.gradient,
-                    restarts=self.restarts,
-                    slots=slots or (1024 if x.is_cuda else 128),
-                    observe=observe,
-                )
+            labels = y.detach().to(x.device, torch.int64, copy=True)
+            problem = Problem(x.detach().clone(), labels, self.threat, Streams.of(seed, indices))
+            make = partial(Victim, model, mode=mode, targeted=self.targeted, seed=seed, device=x.device)
+            tally = self._run(make(precision="bf16" if half else "fp32"), problem, slots, observe)
+            if half:
+                self._confirm(tally, make, problem, slots, observe)
         return Result(
             tally.x, tally.margin > 0, tally.natural, tally.margin, tally.distance, tally.forwards, tally.backwards
         )
+
+    def _run(self, victim: Victim, problem: Problem, slots: int, observe: engine.Observer | None) -> engine.Tally:
+        with victim:
+            return engine.run(
+                self.rule,
+                victim,
+                problem,
+                loss=self.loss,
+                goal=self.goal,
+                gradient=self.gradient,
+                restarts=self.restarts,
+                slots=slots,
+                observe=observe,
+            )
+
+    def _confirm(
+        self,
+        tally: engine.Tally,
+        make: Callable[[], Victim],
+        problem: Problem,
+        slots: int,
+        observe: engine.Observer | None,
+    ) -> None:
+        """Judges in fp32; where the goal let a sample go that only seemed broken, it is attacked again in fp32."""
+        seemed = tally.margin > 0
+        with make() as victim:
+            engine.judge_again(tally, victim, problem, self.gradient, slots)
+        again = (seemed & (tally.margin <= 0)).nonzero().squeeze(1)
+        if self.goal.leaves and len(again):
+            put(tally, again, self._run(make(), take(problem, again), slots, observe))
 
     def at(self, eps: Radius) -> Attack:
         """Returns the same attack with another radius; steps that are a share of eps follow it."""

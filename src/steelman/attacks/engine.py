@@ -112,6 +112,15 @@ def _tell(observe: Observer | None, finished: int, tally: Tally) -> None:
         observe(Progress(finished, len(tally.x), int((tally.margin > 0).sum())))
 
 
+def judge_again(tally: Tally, victim: Victim, problem: Problem, gradient: Estimator, slots: int) -> None:
+    """Replaces the margins of a tally by what a victim, opened in full precision, says of its candidates."""
+    for ids in torch.arange(len(problem.x), device=problem.x.device).split(slots):
+        before = victim.forwards
+        margin = victim.margin(gradient.look(victim, tally.x[ids], problem.y[ids]), problem.y[ids])
+        tally.margin[ids] = margin.to(tally.margin.dtype)
+        tally.forwards[ids] += (victim.forwards - before) // len(ids)
+
+
 def _blank(problem: Problem) -> Tally:
     x = problem.x
     like = x.new_zeros(len(x))

@@ -20,7 +20,7 @@ from steelman.victim import Mode, Victim
 
 Observer = Callable[[Progress], None]
 
-DRAWS = 10
+DRAWS = 5
 """Answers of a random model that are averaged."""
 
 
@@ -66,6 +66,7 @@ def survive(
     *,
     indices: Tensor,
     seed: int = 0,
+    precision: str = "auto",
     observe: Observer | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Returns (kept, x'): which images survive every attack, (N,) bool, and each one's worst image, (N, *S).
@@ -82,7 +83,9 @@ def survive(
             break
         looking = attack.through(averaged(draws)) if draws > 1 else attack
         hear = None if observe is None else part(observe, at, len(attacks))
-        result = looking(model, x[alive], y[alive], seed=seed, indices=indices.to(x.device)[alive], observe=hear)
+        result = looking(
+            model, x[alive], y[alive], seed=seed, indices=indices.to(x.device)[alive], precision=precision, observe=hear
+        )
         worst[alive] = result.x
         holds = ~result.broken
         if draws > 1:

@@ -17,7 +17,7 @@ from steelman.defences import ConvAutoencoder
 from steelman.models import resize
 from steelman.studies.protocols import AS_PUBLISHED
 from steelman.studies.published import DEFENDED
-from steelman.training import Examples, Observer, Recipe, Trained, fit, precision, record, seeded
+from steelman.training import Examples, Observer, Recipe, Trained, fit, record, seeded
 
 
 @dataclass(frozen=True)
@@ -87,16 +87,16 @@ def train_autoencoder(
     """
     x, y = resize(images.x, 32).to(device), images.y.to(device)
     made = AS_PUBLISHED.attack(attack, DEFENDED[attack])
-    with precision(recipe.precision, torch.device(device)):
-        hurt = made(
-            classifier.to(device),
-            x,
-            y,
-            seed=recipe.seed,
-            mode=AS_PUBLISHED.mode,
-            slots=AS_PUBLISHED.slots,
-            observe=attacking,
-        ).x
+    hurt = made(
+        classifier.to(device),
+        x,
+        y,
+        seed=recipe.seed,
+        mode=AS_PUBLISHED.mode,
+        slots=AS_PUBLISHED.slots,
+        precision=recipe.precision,
+        observe=attacking,
+    ).x
     kept, held = Pairs(hurt.cpu(), x.cpu()).split(max(1, len(x) // 12))
     with seeded(recipe.seed):
         model = ConvAutoencoder(images.shape[0])

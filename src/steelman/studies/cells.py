@@ -66,6 +66,7 @@ def as_published(plan: Plan, stage: Stage, attack: str, eps: float, hear: Hear) 
         seed=plan.seed,
         mode=AS_PUBLISHED.mode,
         slots=AS_PUBLISHED.slots,
+        precision="auto",
         observe=hear,
     )
     there = published.undefended(stage.dataset, attack, eps)
@@ -84,7 +85,7 @@ def static(plan: Plan, stage: Stage, attack: str, eps: float, hear: Hear) -> Fou
     """The attack sees the classifier alone; every defence then gets what it made."""
     x, y = measure.on(stage.classifier, stage.images)
     made = STATIC.attack(attack, eps)
-    result = made(stage.classifier, x, y, seed=plan.seed, indices=stage.images.indices, observe=hear)
+    result = made(stage.classifier, x, y, seed=plan.seed, indices=stage.images.indices, precision="auto", observe=hear)
     there = published.undefended(stage.dataset, attack, eps)
     behind = measure.right(guard(stage.unet, stage.classifier), result.x, y)
     in_tables = [TABLE[attack], "2"] if published.DEFENDED[attack] == eps else [TABLE[attack]]

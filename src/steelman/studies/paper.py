@@ -6,8 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import torch
+
 from steelman.evaluation import measure
 from steelman.evaluation.records import Evaluation, Picture, Row
+from steelman.precision import is_half
 from steelman.studies import cells, published
 from steelman.studies.cells import Found, Hear
 from steelman.studies.protocols import AS_PUBLISHED, STATIC, adaptive
@@ -68,6 +71,7 @@ def reproduce(plan: Plan, watch: Watch, observe: Callable[[Done], None]) -> Eval
         "share of training images": plan.share,
         "training images attacked by PGD": "all" if plan.attacked is None else plan.attacked,
         "seed": plan.seed,
+        "precision": "bf16 to search, fp32 to judge" if is_half("auto", torch.device(plan.device)) else "fp32",
         "device": plan.device,
         "fgsm, as-published": repr(AS_PUBLISHED.attack("fgsm", 0.6)),
         "pgd, as-published": repr(AS_PUBLISHED.attack("pgd", 0.15)),

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from steelman import data, defences, models, training, weights
 from steelman.data import Images
 from steelman.errors import InputError
-from steelman.models import Resized
+from steelman.models import Resized, folded
 from steelman.studies.autoencoder import as_many_steps, train_autoencoder
 from steelman.studies.published import DEFENDED
 
@@ -46,7 +47,7 @@ class Plan:
 class Stage:
     """Everything on its place.
 
-    classifier: on images as they are.  published: the same classifier on images of 32×32.
+    classifier: on images as they are, batch norm folded.  published: the same on images of 32×32, not folded.
     unet: our purifier.  autoencoders: the paper's, on 32×32, one for each attack.
     """
 
@@ -73,12 +74,17 @@ def prepare(plan: Plan, dataset: str, watch: Watch) -> Stage:
     return Stage(
         dataset,
         images,
-        on_28.to(plan.device).eval(),
-        on_32.to(plan.device).eval(),
-        unet.to(plan.device).eval(),
+        _placed(folded(on_28), plan.device),
+        _placed(on_32, plan.device),
+        _placed(unet, plan.device),
         {attack: module.to(plan.device).eval() for attack, module in autoencoders.items()},
         tuple(f"{dataset}: {note}" for note in _notes(plan)),
     )
+
+
+def _placed(module: nn.Module, device: str) -> nn.Module:
+    """Channels last is the faster layout for these convolutions on every device."""
+    return module.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
 
 
 def _classifier(plan: Plan, dataset: str, loaded: data.Data, watch: Watch) -> nn.Module:

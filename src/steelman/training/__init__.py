@@ -3,9 +3,9 @@
 from steelman.training.checkpoint import Epoch, Examples
 from steelman.training.fit import Objective, Observer, Progress, fit
 from steelman.training.objectives import Classify, Purify, accuracy
-from steelman.training.precision import precision, seeded
 from steelman.training.recipe import Recipe
 from steelman.training.recipes import RECIPES, Trained, classifier, named, purifier, record
+from steelman.training.seeding import seeded
 
 __all__ = [
     "RECIPES",
@@ -22,7 +22,6 @@ __all__ = [
     "classifier",
     "fit",
     "named",
-    "precision",
     "purifier",
     "record",
     "seeded",

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from steelman.errors import InputError
+from steelman.precision import precision
 from steelman.training import checkpoint as checkpoints
 from steelman.training.checkpoint import Epoch, Examples, Run
-from steelman.training.precision import precision, seeded
 from steelman.training.recipe import Recipe
+from steelman.training.seeding import seeded
 from steelman.victim import reseed
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from steelman.errors import InputError
+from steelman.precision import PRECISIONS
 
 OPTIMISERS = ("adamw", "adam", "sgd")
 SCHEDULES = ("one-cycle", "constant")
-PRECISIONS = ("auto", "fp32", "bf16")
 _WARM = 0.15
 
 
