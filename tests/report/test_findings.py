@@ -121,7 +121,7 @@ def test_knowing_the_defence_must_not_make_an_attack_weaker(row: Rows, evaluatio
         ({"accuracy": 0.11}, False),
         ({"eps": 0.4}, False),
         ({"protocol": "static"}, False),
-        ({"attack": "pgd-l2"}, False),
+        ({"norm": "L2"}, False),
     ],
 )
 def test_nothing_can_hold_where_grey_is_in_reach(

@@ -20,7 +20,7 @@ from steelman.victim import Mode, Victim
 
 Observer = Callable[[Progress], None]
 
-DRAWS = 5
+DRAWS = 4
 """Answers of a random model that are averaged."""
 
 

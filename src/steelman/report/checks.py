@@ -12,7 +12,6 @@ from steelman.report import wording
 from steelman.report.findings import measured
 
 _LARGEST_CLASS = {"mnist": 0.1135, "fashion-mnist": 0.10}
-_OTHER_NORMS = ("l0", "l1", "l2")
 Key = tuple[str, ...]
 
 
@@ -66,8 +65,9 @@ def _one_step(rows: list[Row]) -> Iterator[str]:
 
 
 def _aware(rows: list[Row]) -> Iterator[str]:
-    defended = [row for row in rows if row.defence != "none" and not wording.is_clean(row)]
-    for group in _grouped(defended, lambda r: (*_pipeline(r), r.attack, str(r.eps))):
+    for group in _grouped(
+        [row for row in rows if not wording.is_clean(row)], lambda r: (*_pipeline(r), r.attack, str(r.eps))
+    ):
         static = [row for row in group if row.protocol == "static"]
         for row in [row for row in group if row.protocol == "adaptive" and static]:
             yield _broken(row, static[0], "is above the static figure: the adaptive attack is weak")
@@ -76,7 +76,7 @@ def _aware(rows: list[Row]) -> Iterator[str]:
 def _grey(rows: list[Row]) -> Iterator[str]:
     for row in rows:
         limit = _LARGEST_CLASS.get(row.dataset)
-        if limit is None or row.protocol != "adaptive" or row.eps < 0.5 or any(p in row.attack for p in _OTHER_NORMS):
+        if limit is None or row.protocol != "adaptive" or row.eps < 0.5 or row.norm != "Linf":
             continue
         low = row.accuracy if row.ci_low is None else row.ci_low
         if wording.is_clean(row) or low is None:

@@ -34,7 +34,12 @@ def defence(name: str) -> str:
 
 def strength(row: Row) -> str:
     """Returns the attack with its eps, as in "PGD at ε 0.15"."""
-    return "no attack" if is_clean(row) else f"{attack(row.attack)} at ε {eps(row.eps)}"
+    return "no attack" if is_clean(row) else f"{attacked(row)} at ε {eps(row.eps)}"
+
+
+def attacked(row: Row) -> str:
+    """Returns the name of a row's attack, with its norm where that is not Linf, as in "PGD (L2)"."""
+    return attack(row.attack) if row.norm == "Linf" or row.attack == "none" else f"{attack(row.attack)} ({row.norm})"
 
 
 def is_clean(row: Row) -> bool:

@@ -45,6 +45,8 @@ def clean(plan: Plan, stage: Stage) -> list[Row]:
         without, behind = measure.right(bare, x, y), measure.right(unet, x, y)
         for protocol in ("static", "adaptive"):
             for attack, table in TABLE.items() if protocol in plan.protocols else ():
+                if (protocol, table) == ("adaptive", "1a"):
+                    continue  # its attacks are PGD
                 there = published.undefended(stage.dataset, attack, 0) if protocol == "static" else None
                 rows.append(_row(plan, stage, table, "none", "none", 0.0, protocol, without, there))
                 rows.append(_row(plan, stage, table, "unet", "none", 0.0, protocol, behind))
