@@ -110,7 +110,7 @@ class Attack:
             make = partial(Victim, model, mode=mode, targeted=self.targeted, seed=seed, device=x.device)
             tally = self._run(make(precision="bf16" if half else "fp32"), problem, slots, observe)
             if half:
-                self._confirm(tally, make, problem, slots, observe)
+                self._confirm(tally, make, problem, slots)
         return Result(
             tally.x, tally.margin > 0, tally.natural, tally.margin, tally.distance, tally.forwards, tally.backwards
         )
@@ -129,21 +129,14 @@ class Attack:
                 observe=observe,
             )
 
-    def _confirm(
-        self,
-        tally: engine.Tally,
-        make: Callable[[], Victim],
-        problem: Problem,
-        slots: int,
-        observe: engine.Observer | None,
-    ) -> None:
+    def _confirm(self, tally: engine.Tally, make: Callable[[], Victim], problem: Problem, slots: int) -> None:
         """Judges in fp32; where the goal let a sample go that only seemed broken, it is attacked again in fp32."""
         seemed = tally.margin > 0
         with make() as victim:
             engine.judge_again(tally, victim, problem, self.gradient, slots)
         again = (seemed & (tally.margin <= 0)).nonzero().squeeze(1)
         if self.goal.leaves and len(again):
-            put(tally, again, self._run(make(), take(problem, again), slots, observe))
+            put(tally, again, self._run(make(), take(problem, again), slots, None))
 
     def at(self, eps: Radius) -> Attack:
         """Returns the same attack with another radius; steps that are a share of eps follow it."""
