@@ -67,6 +67,26 @@ def test_static_attacks_stay_inside_ball_and_box() -> None:
         assert found.x.max() <= 1
 
 
+def test_a_sweep_finds_what_each_eps_finds_alone() -> None:
+    x, y = batch(70)
+    for protocol in (AS_PUBLISHED, STATIC):
+        passes: list[float] = []
+        found = protocol.sweep(
+            network(),
+            x,
+            y,
+            (0.05, 0.3, 0.1),
+            seed=0,
+            observe=lambda now, passes=passes: passes.append(now.done / now.total),
+        )
+        for eps, result in found.items():
+            alone = protocol.attack("pgd", eps)(network(), x, y, mode=protocol.mode, slots=protocol.slots)
+            assert torch.allclose(result.x, alone.x, atol=1e-9)
+            assert torch.equal(result.broken, alone.broken)
+        assert passes == sorted(passes)
+        assert passes[-1] == 1.0
+
+
 def test_published_figures_are_the_documents() -> None:
     assert published.undefended("mnist", "fgsm", 0) == 0.9901
     assert published.undefended("fashion-mnist", "pgd", 0) == 0.9206

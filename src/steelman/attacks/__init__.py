@@ -10,7 +10,7 @@ from steelman.attacks.goals import Break, Last, Nearest, Worst
 from steelman.attacks.gradients import averaged, exact
 from steelman.attacks.problem import Probe, Problem, Rule
 from steelman.attacks.recipes import bim, fgsm, pgd
-from steelman.attacks.rules import Fixed, OfEps, Steepest, at_input, at_random
+from steelman.attacks.rules import Fixed, OfEps, Steepest, at_given, at_input, at_random
 from steelman.errors import unknown
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Rule",
     "Steepest",
     "Worst",
+    "at_given",
     "at_input",
     "at_random",
     "averaged",

@@ -76,6 +76,7 @@ class Attack:
         *,
         seed: int = 0,
         indices: Tensor | None = None,
+        begin: Tensor | None = None,
         slots: int | None = None,
         mode: Mode = "eval",
         precision: str = "fp32",
@@ -85,6 +86,7 @@ class Attack:
 
         x: (N, *S), floating point, in the threat's box.  y: (N,), int64 in [0, K).
         indices: (N,), the samples' places in their data set: they key the random streams; 0 … N-1 unless told.
+        begin: (N, *S), where an attack that starts at_given images starts; the clean ones unless told.
         slots: samples in the model at once, 128 on a CPU and 1,024 on a GPU unless told.
         mode: the mode the model is attacked in; it is put back afterwards.
         precision: "fp32", "bf16", or "auto", bf16 where the device multiplies it natively. What bf16 finds is judged in
@@ -99,6 +101,8 @@ class Attack:
             raise InputError(
                 f"expected indices as {len(y)} integers, got {indices.dtype} of shape {tuple(indices.shape)}"
             )
+        if begin is not None and begin.shape != x.shape:
+            raise InputError(f"expected begin of shape {tuple(x.shape)}, as the images, got {tuple(begin.shape)}")
         if slots is not None and slots < 1:
             raise InputError(f"expected slots >= 1, got {slots}")
         half = is_half(precision, x.device)
@@ -106,7 +110,9 @@ class Attack:
         with torch.inference_mode(False), torch.no_grad():
             indices = torch.arange(len(x), device=x.device) if indices is None else indices.to(x.device)
             labels = y.detach().to(x.device, torch.int64, copy=True)
-            problem = Problem(x.detach().clone(), labels, self.threat, Streams.of(seed, indices))
+            clean = x.detach().clone()
+            start = clean if begin is None else begin.detach().to(clean, copy=True)
+            problem = Problem(clean, labels, self.threat, Streams.of(seed, indices), start)
             make = partial(Victim, model, mode=mode, targeted=self.targeted, seed=seed, device=x.device)
             tally = self._run(make(precision="bf16" if half else "fp32"), problem, slots, observe)
             if half:

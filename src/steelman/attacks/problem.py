@@ -16,13 +16,14 @@ class Problem(NamedTuple):
     """What is to be solved, sample by sample.
 
     x: (N, *S), clean.  y: (N,), int64: true labels, or the wanted ones if targeted.
-    threat: with one eps, or (N,) of them.
+    threat: with one eps, or (N,) of them.  begin: (N, *S), where to start for who starts at a given image; else as x.
     """
 
     x: Tensor
     y: Tensor
     threat: Threat
     streams: Streams
+    begin: Tensor
 
 
 class Probe(NamedTuple):

@@ -25,6 +25,11 @@ def at_random(problem: Problem) -> Tensor:
     return problem.threat.sample(problem.streams.derive("start"), around=problem.x)
 
 
+def at_given(problem: Problem) -> Tensor:
+    """Returns the images that the attack was called with as `begin`, brought into each sample's threat."""
+    return problem.threat.project(problem.begin, around=problem.x)
+
+
 @dataclass(frozen=True)
 class Fixed:
     """Steps of one size, in the images' units."""

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from steelman.attacks import Progress
+from steelman.attacks import Progress, Result
 from steelman.defences import guard
 from steelman.evaluation import measure
 from steelman.evaluation.pictures import picture
 from steelman.evaluation.records import Picture, Row
 from steelman.models import Resized, folded, resize
 from steelman.studies import protocols, published
-from steelman.studies.protocols import AS_PUBLISHED, STATIC
+from steelman.studies.protocols import AS_PUBLISHED, STATIC, Protocol
 from steelman.studies.stage import Plan, Stage
 from steelman.victim import Victim
 
@@ -58,52 +58,62 @@ def clean(plan: Plan, stage: Stage) -> list[Row]:
     return rows
 
 
-def as_published(plan: Plan, stage: Stage, attack: str, eps: float, hear: Hear) -> Found:
+def as_published(plan: Plan, stage: Stage, attack: str, all_eps: Sequence[float], hear: Hear) -> Found:
     """As the paper measured; behind its auto-encoder at the eps of table 2."""
     x, y = measure.on(stage.published, stage.images)
-    result = AS_PUBLISHED.attack(attack, eps)(
-        stage.published,
-        resize(x, 32),
-        y,
-        seed=plan.seed,
-        mode=AS_PUBLISHED.mode,
-        slots=AS_PUBLISHED.slots,
-        precision="auto",
-        observe=hear,
-    )
-    there = published.undefended(stage.dataset, attack, eps)
-    rows = [_row(plan, stage, TABLE[attack], "none", attack, eps, "as-published", ~result.broken, there)]
-    if published.DEFENDED[attack] == eps:
-        rows.append(_row(plan, stage, "2", "none", attack, eps, "as-published", ~result.broken, there))
-        found = _read_published(plan, stage, _purified(stage.autoencoders[attack], result.x), y)
-        there = published.guarded(stage.dataset, attack, eps)
-        rows.append(
-            _row(plan, stage, "2", "conv-autoencoder", attack, eps, "as-published", found, there, _WHICH[attack])
-        )
+    rows = []
+    for eps, result in _results(plan, AS_PUBLISHED, stage.published, resize(x, 32), y, attack, all_eps, hear).items():
+        there = published.undefended(stage.dataset, attack, eps)
+        rows.append(_row(plan, stage, TABLE[attack], "none", attack, eps, "as-published", ~result.broken, there))
+        if published.DEFENDED[attack] == eps:
+            rows.append(_row(plan, stage, "2", "none", attack, eps, "as-published", ~result.broken, there))
+            found = _read_published(plan, stage, _purified(stage.autoencoders[attack], result.x), y)
+            there, note = published.guarded(stage.dataset, attack, eps), _WHICH[attack]
+            rows.append(_row(plan, stage, "2", "conv-autoencoder", attack, eps, "as-published", found, there, note))
     return rows, []
 
 
-def static(plan: Plan, stage: Stage, attack: str, eps: float, hear: Hear) -> Found:
+def static(plan: Plan, stage: Stage, attack: str, all_eps: Sequence[float], hear: Hear) -> Found:
     """The attack sees the classifier alone; every defence then gets what it made."""
     x, y = measure.on(stage.classifier, stage.images)
-    made = STATIC.attack(attack, eps)
-    result = made(stage.classifier, x, y, seed=plan.seed, indices=stage.images.indices, precision="auto", observe=hear)
-    there = published.undefended(stage.dataset, attack, eps)
-    behind = measure.right(guard(stage.unet, stage.classifier), result.x, y)
-    in_tables = [TABLE[attack], "2"] if published.DEFENDED[attack] == eps else [TABLE[attack]]
-    rows = []
-    for table in in_tables:
-        rows.append(_row(plan, stage, table, "none", attack, eps, "static", ~result.broken, there))
-        rows.append(_row(plan, stage, table, "unet", attack, eps, "static", behind))
-    if "2" in in_tables:
-        found = measure.right(_paper(stage, attack), result.x, y, seed=plan.seed)
-        there = published.guarded(stage.dataset, attack, eps)
-        rows.append(_row(plan, stage, "2", "conv-autoencoder", attack, eps, "static", found, there, _WHICH[attack]))
-    return rows, _pictures(plan, stage, attack, eps, "static", result.x)
+    rows: list[Row] = []
+    shown: list[Picture] = []
+    for eps, result in _results(plan, STATIC, stage.classifier, x, y, attack, all_eps, hear).items():
+        there = published.undefended(stage.dataset, attack, eps)
+        behind = measure.right(guard(stage.unet, stage.classifier), result.x, y)
+        for table in [TABLE[attack], "2"] if published.DEFENDED[attack] == eps else [TABLE[attack]]:
+            rows.append(_row(plan, stage, table, "none", attack, eps, "static", ~result.broken, there))
+            rows.append(_row(plan, stage, table, "unet", attack, eps, "static", behind))
+        if published.DEFENDED[attack] == eps:
+            found = measure.right(_paper(stage, attack), result.x, y, seed=plan.seed)
+            there, note = published.guarded(stage.dataset, attack, eps), _WHICH[attack]
+            rows.append(_row(plan, stage, "2", "conv-autoencoder", attack, eps, "static", found, there, note))
+        shown += _pictures(plan, stage, attack, eps, "static", result.x)
+    return rows, shown
 
 
-def adaptive(plan: Plan, stage: Stage, attack: str, eps: float, hear: Hear) -> Found:
-    """The worst of the adaptive attacks, through the whole pipeline."""
+def _results(
+    plan: Plan,
+    protocol: Protocol,
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    attack: str,
+    all_eps: Sequence[float],
+    hear: Hear,
+) -> dict[float, Result]:
+    if attack == "pgd":
+        return protocol.sweep(model, x, y, all_eps, seed=plan.seed, observe=hear)
+    parts = [(eps, measure.part(hear, at, len(all_eps))) for at, eps in enumerate(all_eps)]
+    return {
+        eps: protocol.run(protocol.attack(attack, eps), model, x, y, seed=plan.seed, observe=tell)
+        for eps, tell in parts
+    }
+
+
+def adaptive(plan: Plan, stage: Stage, attack: str, all_eps: Sequence[float], hear: Hear) -> Found:
+    """The worst of the adaptive attacks, through the whole pipeline, at one eps."""
+    (eps,) = all_eps
     pipelines = {"none": stage.classifier, "unet": guard(stage.unet, stage.classifier)}
     meant = next((name for name, own in published.DEFENDED.items() if own == eps), None)
     if meant is not None:
@@ -117,8 +127,9 @@ def adaptive(plan: Plan, stage: Stage, attack: str, eps: float, hear: Hear) -> F
         kept, worst = measure.survive(
             protocols.adaptive(eps), pipeline, x, y, indices=stage.images.indices, seed=plan.seed, observe=tell
         )
-        note = f"{_WHICH[meant]}; judged by the mean of {measure.DRAWS} answers" if meant and "conv" in name else ""
-        for table in in_tables if "conv" not in name else ["2"]:
+        random = name == "conv-autoencoder"
+        note = f"{_WHICH[meant]}; judged by the mean of {measure.DRAWS} answers" if meant and random else ""
+        for table in ["2"] if random else in_tables:
             rows.append(_row(plan, stage, table, name, attack, eps, "adaptive", kept, note=note))
         if name == "unet":
             shown = _pictures(plan, stage, attack, eps, "adaptive", worst)

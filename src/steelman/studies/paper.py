@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -97,31 +97,31 @@ def _relay(observe: Callable[[Done], None], cell: Cell, done: int, total: int) -
 
 def _listed(plan: Plan, stage: Stage) -> Iterator[Cell]:
     yield Cell(f"{stage.dataset}, clean", 10, lambda _: (cells.clean(plan, stage), []))
-    for attack, all_eps in EPS.items():
+    for attack, each in EPS.items():
         own_table = cells.TABLE[attack] in plan.tables
-        for eps in all_eps:
-            if not own_table and eps != published.DEFENDED[attack]:
-                continue
-            cost = 3 if attack == "fgsm" else 82
-            title = f"{stage.dataset}, {attack} {eps:g}"
-            if "as-published" in plan.protocols:
-                yield Cell(f"{title}, as published", cost, _later(cells.as_published, plan, stage, attack, eps))
-            if "static" in plan.protocols:
-                yield Cell(f"{title}, static", cost, _later(cells.static, plan, stage, attack, eps))
-    if "adaptive" in plan.protocols:
-        for eps in ADAPTIVE_EPS:
-            if "1b" in plan.tables or eps in published.DEFENDED.values():
-                yield Cell(
-                    f"{stage.dataset}, pgd {eps:g}, adaptive", 60, _later(cells.adaptive, plan, stage, "pgd", eps)
-                )
+        all_eps = each if own_table else (published.DEFENDED[attack],)
+        cost = 3 * len(all_eps) if attack == "fgsm" else 60 * len(all_eps)
+        title = f"{stage.dataset}, {attack} at {len(all_eps)} ε"
+        if "as-published" in plan.protocols:
+            yield Cell(f"{title}, as published", cost, _later(cells.as_published, plan, stage, attack, all_eps))
+        if "static" in plan.protocols:
+            yield Cell(f"{title}, static", cost, _later(cells.static, plan, stage, attack, all_eps))
+    for eps in ADAPTIVE_EPS if "adaptive" in plan.protocols else ():
+        title = f"{stage.dataset}, pgd at ε {eps:g}, adaptive"
+        if "1b" in plan.tables or eps in published.DEFENDED.values():
+            yield Cell(title, 60, _later(cells.adaptive, plan, stage, "pgd", (eps,)))
     if "3" in plan.tables and "static" in plan.protocols and stage.dataset == "mnist":
         yield Cell("latency", 10, lambda _: (cells.table3(plan, stage), []))
 
 
 def _later(
-    function: Callable[[Plan, Stage, str, float, Hear], Found], plan: Plan, stage: Stage, attack: str, eps: float
+    function: Callable[[Plan, Stage, str, Sequence[float], Hear], Found],
+    plan: Plan,
+    stage: Stage,
+    attack: str,
+    all_eps: Sequence[float],
 ) -> Callable[[Hear], Found]:
-    return lambda hear: function(plan, stage, attack, eps, hear)
+    return lambda hear: function(plan, stage, attack, all_eps, hear)
 
 
 def _command(plan: Plan) -> str:

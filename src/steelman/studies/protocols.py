@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-from steelman.attacks import Attack, Last, Worst, at_input, fgsm, pgd
-from steelman.losses import margin, negative_logit
+from torch import Tensor, nn
+
+from steelman.attacks import Attack, Last, Progress, Result, at_given, at_input, fgsm, pgd
+from steelman.evaluation.measure import part
+from steelman.losses import Loss, cross_entropy, margin, negative_logit
 from steelman.norms import Linf
 from steelman.threat import Threat
 from steelman.victim import Mode
+
+STEPS, SIZE = 40, 0.01
+"""Of the paper's PGD. Source: code of arXiv 2312.03520."""
 
 
 @dataclass(frozen=True)
@@ -18,45 +24,74 @@ class Protocol:
     """How a figure is measured.
 
     mode: of the classifier.  slots: images in it at once, None for what is fastest.
+    fgsm_loss: what FGSM ascends.  boxed: whether PGD stays in [0, 1].
     """
 
     name: str
     mode: Mode
     slots: int | None
+    fgsm_loss: Loss
+    boxed: bool
 
     def attack(self, name: str, eps: float) -> Attack:
         """Returns FGSM or PGD of this protocol."""
-        return _ATTACKS[self.name, name](eps)
+        threat = Threat(Linf(eps)) if name == "fgsm" or self.boxed else Threat(Linf(eps), low=-math.inf, high=math.inf)
+        if name == "fgsm":
+            return fgsm(threat, loss=self.fgsm_loss).with_goal(Last())
+        return pgd(threat, steps=STEPS, size=SIZE, start=at_input).with_goal(Last())
+
+    def run(
+        self,
+        attack: Attack,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        *,
+        seed: int,
+        begin: Tensor | None = None,
+        observe: Callable[[Progress], None] | None = None,
+    ) -> Result:
+        """Returns what an attack finds, the model in this protocol's mode and batches."""
+        return attack(
+            model, x, y, seed=seed, begin=begin, slots=self.slots, mode=self.mode, precision="auto", observe=observe
+        )
+
+    def sweep(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        all_eps: Sequence[float],
+        *,
+        seed: int,
+        observe: Callable[[Progress], None],
+    ) -> dict[float, Result]:
+        """Returns what PGD finds at each eps, the steps shared that a larger ball takes just as a smaller one.
+
+        From the image in steps of .01, no ball stops a sample before step eps / .01: up to there all runs are one.
+        """
+        found: dict[float, Result] = {}
+        trunk, walked = x, 0
+        for at, eps in enumerate(sorted(all_eps)):
+            hear = part(observe, at, len(all_eps))
+            whole = self.attack("pgd", eps)
+            free = min(STEPS - 1, math.floor(eps / SIZE + 1e-9))
+            if free > walked:
+                trunk = self.run(_steps(whole, free - walked), model, x, y, seed=seed, begin=trunk).x
+                walked = free
+            rest = _steps(whole, STEPS - walked)
+            found[eps] = self.run(rest, model, x, y, seed=seed, begin=trunk, observe=hear)
+        return found
 
 
-def _published_fgsm(eps: float) -> Attack:
-    return fgsm(Linf(eps), loss=negative_logit).with_goal(Last())
+def _steps(attack: Attack, steps: int) -> Attack:
+    return replace(attack, rule=replace(attack.rule, steps=steps, start_at=at_given))
 
 
-def _published_pgd(eps: float) -> Attack:
-    unboxed = Threat(Linf(eps), low=-math.inf, high=math.inf)
-    return pgd(unboxed, steps=40, size=0.01, start=at_input).with_goal(Last())
-
-
-def _static_fgsm(eps: float) -> Attack:
-    return fgsm(Linf(eps)).with_goal(Last())
-
-
-def _static_pgd(eps: float) -> Attack:
-    return pgd(Linf(eps), steps=40, size=0.01, start=at_input).with_goal(Worst())
-
-
-_ATTACKS: Mapping[tuple[str, str], Callable[[float], Attack]] = {
-    ("as-published", "fgsm"): _published_fgsm,
-    ("as-published", "pgd"): _published_pgd,
-    ("static", "fgsm"): _static_fgsm,
-    ("static", "pgd"): _static_pgd,
-}
-
-AS_PUBLISHED = Protocol("as-published", mode="train", slots=64)
+AS_PUBLISHED = Protocol("as-published", mode="train", slots=64, fgsm_loss=negative_logit, boxed=False)
 """Images of 32×32; batch statistics and dropout on, batches of 64; FGSM on the raw logit; PGD not clipped to [0, 1]."""
 
-STATIC = Protocol("static", mode="eval", slots=None)
+STATIC = Protocol("static", mode="eval", slots=None, fgsm_loss=cross_entropy, boxed=True)
 """Evaluation mode, cross-entropy, every image inside ball and box; the attacker sees the classifier alone."""
 
 
