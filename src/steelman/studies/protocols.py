@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from steelman.attacks import Attack, Last, Progress, Result, at_given, at_input, fgsm, pgd
+from steelman.attacks import Attack, Fixed, Last, Progress, Result, Steepest, at_given, at_input, fgsm, pgd
 from steelman.evaluation.measure import part
 from steelman.losses import Loss, cross_entropy, margin, negative_logit
 from steelman.norms import Linf
@@ -85,7 +85,7 @@ class Protocol:
 
 
 def _steps(attack: Attack, steps: int) -> Attack:
-    return replace(attack, rule=replace(attack.rule, steps=steps, start_at=at_given))
+    return replace(attack, rule=Steepest(steps=steps, size=Fixed(SIZE), start_at=at_given))
 
 
 AS_PUBLISHED = Protocol("as-published", mode="train", slots=64, fgsm_loss=negative_logit, boxed=False)
