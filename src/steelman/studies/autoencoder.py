@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from steelman import weights
-from steelman.attacks import Progress
+from steelman.attacks import Progress as Attacking
 from steelman.data import Images
 from steelman.defences import ConvAutoencoder
 from steelman.models import resize
 from steelman.studies.protocols import AS_PUBLISHED
 from steelman.studies.published import DEFENDED
-from steelman.training import Examples, Observer, Recipe, Trained, fit, record, seeded
+from steelman.training import Examples, Observer, Progress, Recipe, Trained, fit, record, seeded
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,12 @@ def train_autoencoder(
     recipe: Recipe,
     checkpoint: Path | None = None,
     device: str = "cpu",
-    attacking: Callable[[Progress], None] | None = None,
     observe: Observer | None = None,
 ) -> Trained:
     """Returns the paper's auto-encoder for one attack, made on the classifier alone before training begins.
 
     classifier: on images of 32×32, in training mode while it is attacked, as published.
+    observe: hears of the attack, image by image, and then of the training, step by step.
     images: to train on, the last 1/12 of which only validate.  attack: "fgsm" or "pgd", at the paper's eps.
     """
     x, y = resize(images.x, 32).to(device), images.y.to(device)
@@ -95,7 +96,7 @@ def train_autoencoder(
         mode=AS_PUBLISHED.mode,
         slots=AS_PUBLISHED.slots,
         precision=recipe.precision,
-        observe=attacking,
+        observe=None if observe is None else _as_training(observe),
     ).x
     kept, held = Pairs(hurt.cpu(), x.cpu()).split(max(1, len(x) // 12))
     with seeded(recipe.seed):
@@ -104,3 +105,7 @@ def train_autoencoder(
     history = fit(model, objective, kept, held, recipe, checkpoint=checkpoint, device=device, observe=observe)
     made_with = {"defence": "conv-autoencoder", "attack": attack, "eps": DEFENDED[attack]}
     return Trained(model, history, record(model, images, recipe, repr(objective), history, len(images)) | made_with)
+
+
+def _as_training(observe: Observer) -> Callable[[Attacking], None]:
+    return lambda now: observe(Progress(now.done, now.total, math.nan, ()))
