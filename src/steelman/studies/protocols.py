@@ -98,10 +98,10 @@ STATIC = Protocol("static", mode="eval", slots=None, fgsm_loss=cross_entropy, bo
 def adaptive(eps: float) -> tuple[Attack, ...]:
     """Returns the attacks of the adaptive column, to be run through the whole pipeline, each on what survives.
 
-    Steps of 2.5 eps / steps, so that every point of the ball can be reached from every other: 40 from the image on
+    Steps of 2.5 eps / steps, so that every point of the ball can be reached from every other: 30 from the image on
     cross-entropy, then 20 from a random point on the margin.
     """
     return (
-        pgd(Linf(eps), steps=40, size=2.5 * eps / 40, start=at_input),
+        pgd(Linf(eps), steps=30, size=2.5 * eps / 30, start=at_input),
         pgd(Linf(eps), steps=20, size=2.5 * eps / 20, loss=margin),
     )

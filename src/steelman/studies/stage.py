@@ -77,7 +77,7 @@ def prepare(plan: Plan, dataset: str, watch: Watch) -> Stage:
         _placed(folded(on_28), plan.device),
         _placed(on_32, plan.device),
         _placed(unet, plan.device),
-        {attack: module.to(plan.device).eval() for attack, module in autoencoders.items()},
+        {attack: _placed(module, plan.device) for attack, module in autoencoders.items()},
         tuple(f"{dataset}: {note}" for note in _notes(plan)),
     )
 
