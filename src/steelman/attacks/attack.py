@@ -87,7 +87,7 @@ class Attack:
         x: (N, *S), floating point, in the threat's box.  y: (N,), int64 in [0, K).
         indices: (N,), the samples' places in their data set: they key the random streams; 0 … N-1 unless told.
         begin: (N, *S), where an attack that starts at_given images starts; the clean ones unless told.
-        slots: samples in the model at once, 128 on a CPU and 1,024 on a GPU unless told.
+        slots: samples in the model at once; unless told 128 on a CPU, 256 there in bf16, and 1,024 on a GPU.
         mode: the mode the model is attacked in; it is put back afterwards.
         precision: "fp32", "bf16", or "auto", bf16 where the device multiplies it natively. What bf16 finds is judged in
         fp32, and a sample that only seemed broken is attacked again in fp32.
@@ -142,7 +142,12 @@ class Attack:
             engine.judge_again(tally, victim, problem, self.gradient, slots)
         again = (seemed & (tally.margin <= 0)).nonzero().squeeze(1)
         if self.goal.leaves and len(again):
-            put(tally, again, self._run(make(), take(problem, again), slots, None))
+            second = self._run(make(), take(problem, again), slots, None)
+            spent = {
+                "forwards": second.forwards + tally.forwards[again],
+                "backwards": second.backwards + tally.backwards[again],
+            }
+            put(tally, again, second._replace(**spent))
 
     def at(self, eps: Radius) -> Attack:
         """Returns the same attack with another radius; steps that are a share of eps follow it."""
