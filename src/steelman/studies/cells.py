@@ -178,7 +178,7 @@ def table3(plan: Plan, stage: Stage) -> list[Row]:
         for name, accuracy in published.RIVALS.items()
     ]
     x, y = measure.on(stage.classifier, stage.images)
-    hurt = STATIC.attack("fgsm", eps)(stage.classifier, x, y, seed=plan.seed, indices=stage.images.indices).x
+    hurt = STATIC.run(STATIC.attack("fgsm", eps), stage.classifier, x, y, seed=plan.seed).x
     without = published.undefended(stage.dataset, "fgsm", 0)
     clean = measure.right(stage.classifier, x, y)
     rows.append(_row(plan, stage, "3", "none", "none", 0.0, "static", clean, without))
