@@ -75,10 +75,13 @@ def evaluate(
             rows.append(bench.row(all_hold, label, several[0][0], "adaptive", name="worst of all"))
     notes = ["The adaptive figure is what counts: its attacker goes through the whole pipeline."]
     if measure.is_random(model, *measure.on(model, images)):
-        notes.append("The model answers differently when asked twice; attacks through it average 10 draws (EOT).")
+        notes.append(
+            f"The model answers differently when asked twice: its attackers average {measure.DRAWS} answers (EOT)."
+        )
     settings = {
         "attacks": [repr(attack) for attack in listed],
         "seed": seed,
+        "precision": "static in fp32; adaptive searched in bf16 where the device has it, judged in fp32",
         "model SHA-256": digest(model),
         "data": images.name,
     }

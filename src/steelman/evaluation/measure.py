@@ -20,7 +20,7 @@ from steelman.victim import Mode, Victim
 
 Observer = Callable[[Progress], None]
 
-DRAWS = 4
+DRAWS = 10
 """Answers of a random model that are averaged."""
 
 
@@ -66,16 +66,16 @@ def survive(
     *,
     indices: Tensor,
     seed: int = 0,
+    draws: int = DRAWS,
     precision: str = "auto",
     observe: Observer | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Returns (kept, x'): which images survive every attack, (N,) bool, and each one's worst image, (N, *S).
 
     The attacks go through the whole model, each on what still survives. A random model is attacked and judged by the
-    mean of DRAWS answers, and what broke is judged again on fresh ones, so that a lucky draw during the search does not
-    count.
+    mean of `draws` answers, and what broke is judged again on fresh ones: a lucky draw in the search does not count.
     """
-    draws = DRAWS if is_random(model, x, y) else 1
+    draws = draws if is_random(model, x, y) else 1
     worst = x.clone()
     alive = torch.arange(len(x), device=x.device)
     for at, attack in enumerate(attacks):

@@ -125,10 +125,17 @@ def adaptive(plan: Plan, stage: Stage, attack: str, all_eps: Sequence[float], he
         x, y = measure.on(pipeline, stage.images)
         tell = measure.part(hear, at, len(pipelines))
         kept, worst = measure.survive(
-            protocols.adaptive(eps), pipeline, x, y, indices=stage.images.indices, seed=plan.seed, observe=tell
+            protocols.adaptive(eps),
+            pipeline,
+            x,
+            y,
+            indices=stage.images.indices,
+            seed=plan.seed,
+            draws=protocols.DRAWS,
+            observe=tell,
         )
         random = name == "conv-autoencoder"
-        note = f"{_WHICH[meant]}; judged by the mean of {measure.DRAWS} answers" if meant and random else ""
+        note = f"{_WHICH[meant]}; judged by the mean of {protocols.DRAWS} answers" if meant and random else ""
         for table in ["2"] if random else in_tables:
             rows.append(_row(plan, stage, table, name, attack, eps, "adaptive", kept, note=note))
         if name == "unet":

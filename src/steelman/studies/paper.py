@@ -13,7 +13,7 @@ from steelman.evaluation.records import Evaluation, Picture, Row
 from steelman.precision import is_half
 from steelman.studies import cells, published
 from steelman.studies.cells import Found, Hear
-from steelman.studies.protocols import AS_PUBLISHED, STATIC, adaptive
+from steelman.studies.protocols import AS_PUBLISHED, DRAWS, STATIC, adaptive
 from steelman.studies.stage import Plan, Stage, Watch, prepare
 
 EPS = {"fgsm": published.FGSM_EPS, "pgd": published.PGD_EPS}
@@ -78,7 +78,7 @@ def reproduce(plan: Plan, watch: Watch, observe: Callable[[Done], None]) -> Eval
         "fgsm, static": repr(STATIC.attack("fgsm", 0.6)),
         "pgd, static": repr(STATIC.attack("pgd", 0.15)),
         "adaptive": [repr(attack) for attack in adaptive(0.15)],
-        "adaptive, random pipelines": f"mean of {measure.DRAWS} answers, to attack and, on fresh ones, to judge",
+        "adaptive, random pipelines": f"mean of {DRAWS} answers, to attack and, on fresh ones, to judge",
     }
     return Evaluation(
         title="Defense Against Adversarial Attacks using Convolutional Auto-Encoders, measured again",

@@ -18,6 +18,9 @@ from steelman.victim import Mode
 STEPS, SIZE = 40, 0.01
 """Of the paper's PGD. Source: code of arXiv 2312.03520."""
 
+DRAWS = 4
+"""Answers of a random pipeline that its adaptive attacker averages; `evaluate` takes more, and more time."""
+
 
 @dataclass(frozen=True)
 class Protocol:
