@@ -120,4 +120,4 @@ def test_a_ball_is_a_threat_on_the_unit_box():
     threat = Threat(ball, -1, 1)
     assert Threat.of(threat) is threat
     assert (threat.at(0.5).low, threat.at(0.5).eps) == (-1, 0.5)
-    assert repr(threat) == "Threat(ball=Linf(eps=0.3), low=-1, high=1)"
+    assert repr(threat) == "Threat(ball=Linf(eps=0.3), low=-1, high=1, levels=None)"

@@ -90,7 +90,7 @@ def test_parameters_take_no_gradient_inside():
     model, (x, y) = network().eval(), images()
     with Victim(model) as victim:
         assert not any(parameter.requires_grad for parameter in model.parameters())
-        answer = victim.answer(x, y, cross_entropy)
+        answer = victim.answer(x, y, lambda logits: cross_entropy(logits, y))
     wanted = x.clone().requires_grad_()
     (grad,) = torch.autograd.grad(cross_entropy(model(wanted), y).sum(), wanted)
     assert torch.allclose(answer.grad, grad)
@@ -106,9 +106,32 @@ def test_a_targeted_victim_changes_the_sign():
         logits = victim.logits(x, y)
         assert torch.equal(targeted.margin(logits, y), -victim.margin(logits, y))
         assert torch.equal(victim.margin(logits, y), margin(logits, y))
-        there, away = targeted.answer(x, y, cross_entropy), victim.answer(x, y, cross_entropy)
-        assert torch.allclose(there.grad, -away.grad)
-        assert torch.allclose(there.loss, -away.loss)
+
+
+def test_gradients_of_several_values_come_one_by_one():
+    model, (x, y) = network().eval(), images()
+    with Victim(model) as victim:
+        answer = victim.answer(x, y, lambda logits: logits[:, [2, 0]])
+        assert (victim.forwards, victim.backwards) == (6, 12)
+        for column, label in enumerate((2, 0)):
+            alone = victim.answer(x, y, lambda logits, label=label: logits[:, label])
+            assert torch.allclose(answer.grad[:, column], alone.grad)
+            assert torch.equal(answer.value[:, column], alone.value)
+    assert answer.grad.shape == (6, 2, *x.shape[1:])
+
+
+class Cutting(nn.Module):
+    def forward(self, x):
+        return x.detach()
+
+
+def test_the_module_that_cuts_the_gradient_is_named():
+    model, (x, y) = network().eval(), images()
+    pipeline = nn.Sequential(nn.Sequential(nn.Identity(), Cutting()), model)
+    with pytest.raises(InputError, match=r"cut in 0\.1 \(Cutting\)"):
+        pgd(Linf(0.1), steps=3)(pipeline, x, y)
+    with pytest.raises(InputError, match="do not depend on the image by autograd: wrap"):
+        pgd(Linf(0.1), steps=3)(lambda x: model(x.detach()), x, y)
 
 
 @pytest.mark.parametrize("around", [torch.no_grad, torch.inference_mode, torch.enable_grad])
@@ -128,9 +151,9 @@ def test_it_works_inside_any_gradient_mode(around):
 def test_a_victim_opened_in_inference_mode_still_answers():
     model, (x, y) = network().eval(), images()
     with torch.inference_mode(), Victim(model) as victim:
-        inside = victim.answer(x, y, cross_entropy)
+        inside = victim.answer(x, y, lambda logits: cross_entropy(logits, y))
     with Victim(model) as victim:
-        assert torch.equal(inside.grad, victim.answer(x, y, cross_entropy).grad)
+        assert torch.equal(inside.grad, victim.answer(x, y, lambda logits: cross_entropy(logits, y)).grad)
 
 
 def test_half_precision_answers_are_widened():

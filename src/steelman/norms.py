@@ -5,6 +5,7 @@ Every function here works sample by sample on (N, *S): what one sample is does n
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,9 +36,9 @@ class Ball(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Linf:
-    """The largest change of any pixel is at most eps."""
+    """The largest change of any pixel is at most eps; any size unless told."""
 
-    eps: Radius
+    eps: Radius = math.inf
     name = "Linf"
     sparse = False
 
@@ -68,9 +69,9 @@ class Linf:
 
 @dataclass(frozen=True, eq=False)
 class L2:
-    """The Euclidean length of the change is at most eps."""
+    """The Euclidean length of the change is at most eps; any size unless told."""
 
-    eps: Radius
+    eps: Radius = math.inf
     name = "L2"
     sparse = False
 
@@ -108,13 +109,13 @@ class L2:
 
 @dataclass(frozen=True, eq=False)
 class L1:
-    """The changes of all pixels add up to at most eps.
+    """The changes of all pixels add up to at most eps; to anything unless told.
 
     share: of the pixels, how many one steepest move spreads over. The exact steepest move is a single pixel, which
     wastes a gradient on it; Tramèr & Boneh 2019, section 3, take the top percent.
     """
 
-    eps: Radius
+    eps: Radius = math.inf
     share: float = 0.01
     name = "L1"
     sparse = True
@@ -171,9 +172,9 @@ class L1:
 
 @dataclass(frozen=True, eq=False)
 class L0:
-    """At most eps entries change, each by as much as the box allows."""
+    """At most eps entries change, each by as much as the box allows; any size unless told."""
 
-    eps: Radius
+    eps: Radius = math.inf
     name = "L0"
     sparse = True
 
@@ -236,6 +237,6 @@ def _checked(eps: Radius) -> None:
     if value is not None and value.dim() > 1:
         raise InputError(f"expected eps as a number or (N,), got shape {tuple(value.shape)}")
     as_tensor = torch.as_tensor(eps, dtype=torch.float64)
-    wrong = as_tensor[~((as_tensor >= 0) & as_tensor.isfinite())]
+    wrong = as_tensor[~(as_tensor >= 0)]
     if len(wrong.flatten()):
-        raise InputError(f"expected eps >= 0 and finite, got {wrong.flatten()[0]:g}: a radius, in the images' units")
+        raise InputError(f"expected eps >= 0, got {wrong.flatten()[0]:g}: a radius, in the images' units")

@@ -13,18 +13,21 @@ import torch
 from torch import Tensor, nn
 
 from steelman.errors import InputError
-from steelman.losses import Loss, margin
+from steelman.losses import margin
 from steelman.precision import precision
 
 Mode = Literal["eval", "train", "as it is"]
 
 
 class Answer(NamedTuple):
-    """What a victim answers at (N, *S): logits (N, K), loss (N,), and its gradient (N, *S) where it was asked for."""
+    """What a victim answers at (N, *S): logits (N, K), and the gradient of what was asked.
+
+    value: (N,) and grad: (N, *S), or (N, C) and (N, C, *S) where the gradients of C values were asked for.
+    """
 
     logits: Tensor
-    loss: Tensor
-    grad: Tensor | None
+    value: Tensor
+    grad: Tensor
 
 
 class Victim:
@@ -96,29 +99,47 @@ class Victim:
         found = margin(logits, y)
         return -found if self.sign < 0 else torch.where(found == 0, torch.finfo(found.dtype).tiny, found)
 
-    def answer(self, x: Tensor, y: Tensor, loss: Loss) -> Answer:
-        """Returns logits, loss and the loss's gradient at x, with one forward and one backward pass.
+    def answer(self, x: Tensor, y: Tensor, ascend: Callable[[Tensor], Tensor]) -> Answer:
+        """Returns logits, what is ascended and its gradient at x, with one forward pass and one back for each value.
 
+        ascend: from logits (N, K) to (N,), or to (N, C) for the gradients of C values.
         Raises InputError as `logits` does, and if no gradient reaches the image, or one with NaN.
         """
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             logits = self._ask(x)
             self._checked(logits, x, y)
-            value = self.sign * loss(logits, y)
-            grad = torch.autograd.grad(value.sum(), x, allow_unused=True)[0] if value.requires_grad else None
-            if grad is None:
-                raise InputError(
-                    "expected a model that can be differentiated, got logits that do not depend on the image by "
-                    "autograd: wrap the stage that cuts the gradient in defences.StraightThrough"
-                )
+            value = ascend(logits)
+            if not value.requires_grad:
+                raise InputError(self._cut(x))
+            columns = value.unbind(1) if value.dim() == 2 else (value,)
+            grads = []
+            for at, column in enumerate(columns):
+                keep = at + 1 < len(columns)
+                grad = torch.autograd.grad(column.sum(), x, allow_unused=True, retain_graph=keep)[0]
+                if grad is None:
+                    raise InputError(self._cut(x))
+                grads.append(grad)
+            grad = torch.stack(grads, 1) if value.dim() == 2 else grads[0]
             if bool(grad.isnan().any()):
                 raise InputError(
                     "expected a gradient without NaN, got some: on these images the model divides by zero "
                     "or takes the root or logarithm of it"
                 )
-            self.backwards += len(x)
+            self.backwards += len(x) * len(columns)
         return Answer(logits.detach(), value.detach(), grad)
+
+    def _cut(self, x: Tensor) -> str:
+        """Says that no gradient reaches the image, and which module cuts it."""
+        where = ""
+        if isinstance(self.model, nn.Module):
+            cutting = _cutting(self.model, x[:1])
+            where = f", cut in {cutting}" if cutting else ""
+        return (
+            "expected a model that can be differentiated, got logits that do not depend on the image by "
+            f"autograd{where}: wrap the stage that cuts the gradient in defences.StraightThrough, or take an attack "
+            "without gradients, as in square"
+        )
 
     def _ask(self, x: Tensor) -> Tensor:
         with precision(self.precision, self.device):
@@ -210,3 +231,23 @@ def _restorer(model: nn.Module) -> Callable[[], None]:
                 buffer.copy_(value)
 
     return restore
+
+
+def _cutting(model: nn.Module, x: Tensor) -> str | None:
+    """The innermost module that takes a tensor with a gradient and gives one without; None if none is seen to."""
+    names = {module: f"{name or 'the model'} ({type(module).__name__})" for name, module in model.named_modules()}
+    found: list[str] = []
+
+    def look(module: nn.Module, given: tuple[object, ...], out: object) -> None:
+        takes = any(isinstance(part, Tensor) and part.requires_grad for part in given)
+        if takes and isinstance(out, Tensor) and not out.requires_grad:
+            found.append(names[module])
+
+    hooks = [module.register_forward_hook(look) for module in model.modules()]
+    try:
+        with torch.enable_grad():
+            model(x.detach().requires_grad_())
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found[0] if found else None

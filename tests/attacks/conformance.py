@@ -1,38 +1,47 @@
 """What every attack of the catalogue is tried on: small models, settings that are quick, and the cases there are."""
 
 import inspect
-from itertools import product
+import math
 
 import torch
 from torch import nn
 
 from steelman.attacks import catalogue
-from steelman.errors import InputError
-from steelman.norms import L1, L2, Linf
+from steelman.norms import L0, L1, L2, Linf
 from steelman.threat import Threat
 
-BALLS = {"Linf": Linf(0.12), "L2": L2(0.35), "L1": L1(0.8, share=0.2)}
-QUICK = {"steps": 5}
+BALLS = {"Linf": Linf(0.12), "L2": L2(0.35), "L1": L1(0.8, share=0.2), "L0": L0(3)}
+QUICK = {"steps": 5, "queries": 60}
+"""Of every recipe that knows them."""
+
+OWN = {}
+"""Quick settings of one attack, by its name."""
+
 SHAPES = [(12,), (3, 4), (1, 4, 3)]
 
-
-def build(name, norm, *, targeted=False, eps=None, box=None, **settings):
-    """An attack by name, quick where its recipe counts steps; settings that its recipe does not know are left out."""
-    ball = BALLS[norm] if eps is None else BALLS[norm].at(eps)
-    known = inspect.signature(catalogue[name]).parameters
-    given = {key: value for key, value in (QUICK | settings).items() if key in known}
-    return catalogue[name](Threat(ball, **(box or {})), targeted=targeted, **given)
+INSIDE_A_BALL = [name for name, entry in catalogue.items() if entry.finds != "outside every ball"]
 
 
-def offered(name, norm, targeted):
-    try:
-        build(name, norm, targeted=targeted)
-    except InputError:
-        return False
-    return True
+def build(name, norm, *, targeted=None, eps=None, box=None, **settings):
+    """An attack by name, quick where its recipe counts steps; settings that its recipe does not know are left out.
+
+    One that looks for the smallest change gets a ball of any size, unless an eps is given.
+    """
+    entry, ball = catalogue[name], BALLS[norm]
+    if eps is not None or entry.finds == "smallest":
+        ball = ball.at(math.inf if eps is None else eps)
+    known = inspect.signature(entry.recipe).parameters
+    given = {key: value for key, value in (QUICK | OWN.get(name, {}) | settings).items() if key in known}
+    aim = {} if targeted is None or "targeted" not in known else {"targeted": targeted}
+    return entry(Threat(ball, **(box or {})), **aim, **given)
 
 
-CASES = [case for case in product(catalogue, BALLS, (False, True)) if offered(*case)]
+CASES = [
+    (name, norm, targeted)
+    for name in INSIDE_A_BALL
+    for norm in catalogue[name].norms
+    for targeted in ((False, True) if catalogue[name].targeted else (False,))
+]
 
 
 class Network(nn.Module):

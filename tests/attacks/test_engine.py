@@ -5,9 +5,12 @@ import torch
 from torch import nn
 
 from steelman.attacks import Last, Progress, Worst, at_input, averaged, exact, fgsm, named, pgd
+from steelman.attacks.problem import Problem
 from steelman.errors import InputError
 from steelman.losses import cross_entropy
 from steelman.norms import Linf
+from steelman.streams import Streams
+from steelman.threat import Threat
 from steelman.victim import Victim
 
 
@@ -155,7 +158,8 @@ def test_averaging_is_the_mean_of_its_draws():
     x, y = images(Sizes(), 4)
     model = Noisy()
     with Victim(model, seed=3) as victim:
-        answer = averaged(5).answer(victim, x, y, cross_entropy)
+        problem = Problem(x, y, Threat(Linf(0.1)), Streams.of(0, y), x, x.new_zeros(4, 0), y * 0, False)
+        answer = averaged(5).answer(victim, problem, x, y * 0, lambda logits: cross_entropy(logits, y))
         looked = averaged(5).look(victim, x, y)
     assert (victim.forwards, victim.backwards) == (40, 20)
     parts = []
@@ -195,7 +199,7 @@ def test_the_device_is_that_of_the_images_and_changes_no_result():
 
 
 def test_names_lead_to_recipes_and_errors_to_names():
-    assert named("pgd") is pgd
+    assert named("pgd").recipe is pgd
     with pytest.raises(InputError, match="expected the name of an attack, got 'pdg': did you mean pgd"):
         named("pdg")
 

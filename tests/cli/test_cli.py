@@ -240,7 +240,7 @@ MISTAKES = {
     "untrained model": (("evaluate", "--data", "{own}", "--model", "cnn", "--eps", 0.1), "expected --weights"),
     "infinite eps": (
         ("evaluate", "--data", "{own}", "--model", "cnn", "--weights", "{weights}", "--eps", "inf"),
-        "expected eps >= 0 and finite",
+        "expected a radius for pgd",
     ),
     "model of other classes": (
         ("evaluate", "--data", "{own}", "--model", "mnist/cnn", "--eps", 0.1),

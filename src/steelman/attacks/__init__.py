@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from steelman.attacks.attack import Attack, Result
+from steelman.attacks.catalogue import Entry, catalogue, named
 from steelman.attacks.engine import Progress
 from steelman.attacks.goals import Break, Last, Nearest, Worst
 from steelman.attacks.gradients import averaged, exact
 from steelman.attacks.problem import Probe, Problem, Rule
-from steelman.attacks.recipes import bim, fgsm, pgd
-from steelman.attacks.rules import Fixed, OfEps, Steepest, at_given, at_input, at_random
-from steelman.errors import unknown
+from steelman.attacks.schedules import Fixed, OfEps, at_given, at_input, at_random
+from steelman.attacks.steepest import Steepest, bim, fgsm, pgd
 
 __all__ = [
     "Attack",
     "Break",
+    "Entry",
     "Fixed",
     "Last",
     "Nearest",
@@ -38,15 +37,3 @@ __all__ = [
     "named",
     "pgd",
 ]
-
-catalogue: dict[str, Callable[..., Attack]] = {"fgsm": fgsm, "bim": bim, "pgd": pgd}
-
-
-def named(name: str) -> Callable[..., Attack]:
-    """Returns the recipe of an attack in the catalogue.
-
-    Raises InputError for another name, with the nearest ones.
-    """
-    if name not in catalogue:
-        raise unknown("attack", name, catalogue)
-    return catalogue[name]

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from steelman.attacks import engine
-from steelman.attacks.goals import Break, Goal
+from steelman.attacks.goals import Break, Goal, Nearest
 from steelman.attacks.gradients import Estimator, exact
+from steelman.attacks.guides import Guide, guide_of
+from steelman.attacks.oracle import Oracle, Tally
 from steelman.attacks.problem import Problem, Rule, put, take
 from steelman.attacks.reprs import by_name
 from steelman.errors import InputError
@@ -45,18 +47,25 @@ class Result(NamedTuple):
         """The share of samples that are not broken."""
         return 1.0 - float(self.broken.double().mean())
 
+    @property
+    def needed(self) -> Tensor:
+        """(N,): the distance of what is broken, infinite where nothing broke the sample."""
+        return torch.where(self.broken, self.distance, torch.inf)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Attack:
     """A named attack; its repr is its record in a report.
 
-    targeted: the labels that it is called with are the classes to reach.
+    rule: how a sample moves, or a search with a loop of its own.  loss: what is ascended, of (logits, y), or a guide.
+    targeted: the labels that it is called with are the classes to reach.  restarts: attempts at a sample that holds.
+    gradient: how the victim is asked.  goal: which candidate is kept.
     """
 
     name: str
     threat: Threat
-    rule: Rule[Any]
-    loss: Loss = cross_entropy
+    rule: Rule[Any] | engine.Search
+    loss: Loss | Guide = cross_entropy
     targeted: bool = False
     restarts: int = 1
     gradient: Estimator = exact
@@ -65,8 +74,9 @@ class Attack:
     __repr__ = by_name
 
     def __post_init__(self) -> None:
-        if self.restarts < 1 or self.rule.steps < 1:
-            raise InputError(f"expected at least 1 step and 1 restart, got {self.rule.steps} and {self.restarts}")
+        steps = 1 if isinstance(self.rule, engine.Search) else self.rule.steps
+        if self.restarts < 1 or steps < 1:
+            raise InputError(f"expected at least 1 step and 1 restart, got {steps} and {self.restarts}")
 
     def __call__(
         self,
@@ -77,6 +87,7 @@ class Attack:
         seed: int = 0,
         indices: Tensor | None = None,
         begin: Tensor | None = None,
+        truth: Tensor | None = None,
         slots: int | None = None,
         mode: Mode = "eval",
         precision: str = "fp32",
@@ -87,13 +98,17 @@ class Attack:
         x: (N, *S), floating point, in the threat's box.  y: (N,), int64 in [0, K).
         indices: (N,), the samples' places in their data set: they key the random streams; 0 … N-1 unless told.
         begin: (N, *S), where an attack that starts at_given images starts; the clean ones unless told.
+        truth: (N,), the true labels beside the wanted ones of a targeted attack, which must differ from them.
         slots: samples in the model at once; unless told 128 on a CPU, 256 there in bf16, and 1,024 on a GPU.
         mode: the mode the model is attacked in; it is put back afterwards.
         precision: "fp32", "bf16", or "auto", bf16 where the device multiplies it natively. What bf16 finds is judged in
         fp32, and a sample that only seemed broken is attacked again in fp32.
-        Raises InputError for images outside the box, labels out of range, or a model that gives no finite logits.
+        Raises InputError for images outside the box or its grid, labels out of range, or a model that gives no finite
+        logits.
         """
         check(x, y, low=self.threat.low, high=self.threat.high)
+        _on_grid(x, self.threat)
+        _wrong(y, truth)
         eps = self.threat.eps
         if isinstance(eps, Tensor) and eps.dim() and eps.shape != y.shape:
             raise InputError(f"expected one eps, or one for each of {len(y)} samples, got {len(eps)}")
@@ -105,49 +120,50 @@ class Attack:
             raise InputError(f"expected begin of shape {tuple(x.shape)}, as the images, got {tuple(begin.shape)}")
         if slots is not None and slots < 1:
             raise InputError(f"expected slots >= 1, got {slots}")
-        half = is_half(precision, x.device)
+        half = is_half(precision, x.device) and self.goal != Nearest()
         slots = slots or (1024 if x.is_cuda else 256 if half else 128)
         with torch.inference_mode(False), torch.no_grad():
             indices = torch.arange(len(x), device=x.device) if indices is None else indices.to(x.device)
             labels = y.detach().to(x.device, torch.int64, copy=True)
             clean = x.detach().clone()
             start = clean if begin is None else begin.detach().to(clean, copy=True)
-            problem = Problem(clean, labels, self.threat, Streams.of(seed, indices), start)
+            nothing, first = clean.new_zeros(len(x), 0), torch.zeros_like(labels)
+            streams = Streams.of(seed, indices)
+            problem = Problem(clean, labels, self.threat, streams, start, nothing, first, self.targeted)
             make = partial(Victim, model, mode=mode, targeted=self.targeted, seed=seed, device=x.device)
-            tally = self._run(make(precision="bf16" if half else "fp32"), problem, slots, observe)
+            tally = self._run(make(precision="bf16" if half else "fp32"), problem, slots, observe).tally
             if half:
-                self._confirm(tally, make, problem, slots)
+                tally = self._confirmed(tally, make, problem, slots)
         return Result(
             tally.x, tally.margin > 0, tally.natural, tally.margin, tally.distance, tally.forwards, tally.backwards
         )
 
-    def _run(self, victim: Victim, problem: Problem, slots: int, observe: engine.Observer | None) -> engine.Tally:
+    def _run(self, victim: Victim, problem: Problem, slots: int, observe: engine.Observer | None) -> Oracle:
         with victim:
-            return engine.run(
-                self.rule,
-                victim,
-                problem,
-                loss=self.loss,
-                goal=self.goal,
-                gradient=self.gradient,
-                restarts=self.restarts,
-                slots=slots,
-                observe=observe,
-            )
+            oracle = self._oracle(victim, problem, slots)
+            engine.run(self.rule, oracle, guide=guide_of(self.loss), restarts=self.restarts, observe=observe)
+        return oracle
 
-    def _confirm(self, tally: engine.Tally, make: Callable[[], Victim], problem: Problem, slots: int) -> None:
+    def _oracle(self, victim: Victim, problem: Problem, slots: int) -> Oracle:
+        queries = self.rule.queries if isinstance(self.rule, engine.Search) else None
+        return Oracle(victim, problem, goal=self.goal, estimator=self.gradient, slots=slots, queries=queries)
+
+    def _confirmed(self, tally: Tally, make: Callable[[], Victim], problem: Problem, slots: int) -> Tally:
         """Judges in fp32; where the goal let a sample go that only seemed broken, it is attacked again in fp32."""
         seemed = tally.margin > 0
         with make() as victim:
-            engine.judge_again(tally, victim, problem, self.gradient, slots)
+            judge = self._oracle(victim, problem, slots)
+            judge.tally = tally
+            judge.judge_again(victim)
         again = (seemed & (tally.margin <= 0)).nonzero().squeeze(1)
         if self.goal.leaves and len(again):
-            second = self._run(make(), take(problem, again), slots, None)
+            second = self._run(make(), take(problem, again), slots, None).tally
             spent = {
                 "forwards": second.forwards + tally.forwards[again],
                 "backwards": second.backwards + tally.backwards[again],
             }
             put(tally, again, second._replace(**spent))
+        return tally
 
     def at(self, eps: Radius) -> Attack:
         """Returns the same attack with another radius; steps that are a share of eps follow it."""
@@ -160,3 +176,28 @@ class Attack:
     def through(self, gradient: Estimator) -> Attack:
         """Returns the same attack looking through another estimator, as in averaged(10) for random models."""
         return replace(self, gradient=gradient)
+
+
+def _on_grid(x: Tensor, threat: Threat) -> None:
+    if threat.levels is None:
+        return
+    number = (x - threat.low) / (threat.high - threat.low) * (threat.levels - 1)
+    off = float((number - number.round()).abs().max())
+    if off > 1e-3:
+        raise InputError(
+            f"expected clean images on a grid of {threat.levels} levels, got values up to {off:.2g} of a level beside "
+            "it: round them first, or leave levels out of the threat"
+        )
+
+
+def _wrong(y: Tensor, truth: Tensor | None) -> None:
+    if truth is None:
+        return
+    if truth.shape != y.shape:
+        raise InputError(f"expected {len(y)} true labels, one for each image, got shape {tuple(truth.shape)}")
+    same = (truth.to(y.device) == y).nonzero().flatten()
+    if len(same):
+        raise InputError(
+            f"expected targets that differ from the true labels, got {len(same)} of {len(y)} that are the same, the "
+            f"first at image {int(same[0])}: leave these images out or choose another target"
+        )

@@ -1,37 +1,21 @@
 """The one loop that runs every rule: a fixed number of slots, always full of samples that are not done.
 
-The engine alone looks at candidates, keeps each sample's best, counts passes, lets what is solved leave, queues
-restarts and says how far it is.
+The engine lets what is solved leave, fills its slot with what waits, queues restarts and says how far it is. An attack
+with a loop of its own is a `Search`, which the engine runs on one piece of the samples after another.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from steelman.attacks.goals import Goal
-from steelman.attacks.gradients import Estimator
-from steelman.attacks.problem import Probe, Problem, Rule, put, take
-from steelman.losses import Loss
-from steelman.victim import Victim
-
-
-class Tally(NamedTuple):
-    """What is known of every sample, all (N, …): its best candidate, that one's margin and distance, and its cost.
-
-    natural: broken before any move.  forwards, backwards: passes of the model spent on the sample.
-    """
-
-    x: Tensor
-    margin: Tensor
-    distance: Tensor
-    natural: Tensor
-    forwards: Tensor
-    backwards: Tensor
+from steelman.attacks.guides import Guide, Plain
+from steelman.attacks.oracle import Oracle
+from steelman.attacks.problem import Headed, Probe, Problem, Rule, Stopping, put, take
 
 
 @dataclass(frozen=True)
@@ -46,12 +30,28 @@ class Progress:
 Observer = Callable[[Progress], None]
 
 
+@runtime_checkable
+class Search(Protocol):
+    """An attack with a loop of its own, on samples that are not broken as they stand."""
+
+    @property
+    def queries(self) -> int | None:
+        """How many forward passes a sample may cost, the clean look counted; None for any number."""
+        ...
+
+    def search(self, oracle: Oracle, tell: Callable[[], None]) -> None:
+        """Shows the oracle candidates for its samples, in any order, and calls tell now and then.
+
+        oracle: of samples that were looked at clean: oracle.problem has their logits.
+        """
+        ...
+
+
 @dataclass
 class _Slots:
-    """The samples in flight. ids, attempt, k: (n,) int64."""
+    """The samples in flight. ids, k: (n,) int64."""
 
     ids: Tensor
-    attempt: Tensor
     k: Tensor
     problem: Problem
     x: Tensor
@@ -59,142 +59,122 @@ class _Slots:
 
 
 def run(
-    rule: Rule[Any],
-    victim: Victim,
-    problem: Problem,
+    rule: Rule[Any] | Search,
+    oracle: Oracle,
     *,
-    loss: Loss,
-    goal: Goal,
-    gradient: Estimator,
+    guide: Guide,
     restarts: int = 1,
-    slots: int = 128,
     observe: Observer | None = None,
-) -> Tally:
-    """Returns the tally of a rule on every sample of a problem.
+) -> None:
+    """Runs a rule on every sample of an oracle, whose tally then says what was found.
 
-    A sample that is broken before any move is returned as it came, unless the goal takes every step.
+    A sample that is broken before any move is left as it came, unless the goal takes every step.
     restarts: how many times a sample that holds is begun again, each from streams of its own.
-    slots: how many samples are in the model at once.
     """
-    total = len(problem.x)
-    tally = _blank(problem)
-    queue = torch.arange(total, device=problem.x.device)
-    if not rule.from_input:
-        queue = _look_at_clean(victim, problem, tally, goal, gradient, slots)
-    attempts = torch.zeros_like(queue)
-    flight, queue, attempts = _board(rule, problem, queue, attempts, slots)
-    finished = total - len(queue) - len(flight.ids)
-    _tell(observe, finished, tally)
+    if isinstance(rule, Search):
+        _search(rule, oracle, observe)
+    else:
+        _roll(rule, oracle, guide, restarts, observe)
+
+
+def _search(search: Search, oracle: Oracle, observe: Observer | None) -> None:
+    oracle.look_at_clean()
+    waiting = (~oracle.done).nonzero().squeeze(1)
+    total, finished = len(oracle.problem.x), int(oracle.done.sum())
+    for rows in waiting.split(oracle.slots):
+        part = oracle.part(rows)
+
+        def tell(rows: Tensor = rows, part: Oracle = part, finished: int = finished) -> None:
+            if observe is not None:
+                oracle.merge(rows, part)
+                observe(Progress(finished, total, int((oracle.tally.margin > 0).sum())))
+
+        search.search(part, tell)
+        oracle.merge(rows, part)
+        finished += len(rows)
+        _tell(observe, finished, oracle)
+
+
+def _roll(rule: Rule[Any], oracle: Oracle, guide: Guide, restarts: int, observe: Observer | None) -> None:
+    x = oracle.problem.x
+    queue = torch.arange(len(x), device=x.device)
+    attempts = restarts
+    looked = not (rule.from_input and isinstance(guide, Plain))
+    if looked:
+        oracle.look_at_clean()
+        queue = (~oracle.done).nonzero().squeeze(1)
+        attempts *= guide.targets(oracle.problem.logits.shape[1])
+    again = torch.zeros_like(queue)
+    flight, queue, again = _board(rule, oracle, queue, again, oracle.slots)
+    finished = len(x) - len(queue) - len(flight.ids)
+    _tell(observe, finished, oracle)
     while len(flight.ids):
-        probe = _look(rule, victim, flight, loss, gradient, tally)
-        margin = victim.margin(probe.logits, flight.problem.y)
-        _keep(tally, flight, probe, margin, goal, first=rule.from_input)
-        out_of_steps = flight.k >= rule.steps
-        done = out_of_steps | (tally.margin[flight.ids] > 0) if goal.leaves else out_of_steps
-        again = done & (tally.margin[flight.ids] <= 0) & (flight.attempt + 1 < restarts)
-        if not goal.leaves:
-            again = out_of_steps & (flight.attempt + 1 < restarts)
-        queue = torch.cat([queue, flight.ids[again]])
-        attempts = torch.cat([attempts, flight.attempt[again] + 1])
+        probe = _probe(rule, oracle, flight, guide)
+        if not looked:
+            oracle.tally.natural[flight.ids] |= (probe.k == 0) & (flight.problem.attempt == 0) & (probe.margin > 0)
+        over = flight.k >= rule.steps
+        if isinstance(rule, Stopping):
+            over |= rule.done(flight.problem, flight.state, probe)
+        done = over | oracle.done[flight.ids]
+        repeat = over & ~oracle.done[flight.ids] & (flight.problem.attempt + 1 < attempts)
+        queue = torch.cat([queue, flight.ids[repeat]])
+        again = torch.cat([again, flight.problem.attempt[repeat] + 1])
         left = int(done.sum())
-        finished += left - int(again.sum())
+        finished += left - int(repeat.sum())
         if left < len(done):
             flight.x, flight.state = rule.move(flight.problem, flight.state, probe)
             flight.k = flight.k + 1
         if left:
-            flight, queue, attempts = _refill(rule, problem, flight, done, queue, attempts)
-        _tell(observe, finished, tally)
-    return tally
+            flight, queue, again = _refill(rule, oracle, flight, done, queue, again)
+        _tell(observe, finished, oracle)
 
 
-def _tell(observe: Observer | None, finished: int, tally: Tally) -> None:
+def _tell(observe: Observer | None, finished: int, oracle: Oracle) -> None:
     if observe is not None:
-        observe(Progress(finished, len(tally.x), int((tally.margin > 0).sum())))
+        observe(Progress(finished, len(oracle.problem.x), int((oracle.tally.margin > 0).sum())))
 
 
-def judge_again(tally: Tally, victim: Victim, problem: Problem, gradient: Estimator, slots: int) -> None:
-    """Replaces the margins of a tally by what a victim, opened in full precision, says of its candidates."""
-    for ids in torch.arange(len(problem.x), device=problem.x.device).split(slots):
-        before = victim.forwards
-        margin = victim.margin(gradient.look(victim, tally.x[ids], problem.y[ids]), problem.y[ids])
-        tally.margin[ids] = margin.to(tally.margin.dtype)
-        tally.forwards[ids] += (victim.forwards - before) // len(ids)
+def _probe(rule: Rule[Any], oracle: Oracle, flight: _Slots, guide: Guide) -> Probe:
+    """Asks the victim for what the rule needs, without a gradient where nobody moves again."""
+    problem, k = flight.problem, flight.k
 
+    def ascend(logits: Tensor) -> Tensor:
+        return rule.heads(problem, logits) if isinstance(rule, Headed) else guide.ascend(problem, k, logits)
 
-def _blank(problem: Problem) -> Tally:
-    x = problem.x
-    like = x.new_zeros(len(x))
-    count = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-    return Tally(x.clone(), like - torch.inf, like.clone(), count.bool(), count.clone(), count.clone())
-
-
-def _look_at_clean(
-    victim: Victim, problem: Problem, tally: Tally, goal: Goal, gradient: Estimator, slots: int
-) -> Tensor:
-    """Notes what is broken as it stands and returns the indices of the samples to attack."""
-    for ids in torch.arange(len(problem.x), device=problem.x.device).split(slots):
-        before = victim.forwards
-        margin = victim.margin(gradient.look(victim, problem.x[ids], problem.y[ids]), problem.y[ids])
-        tally.margin[ids] = margin
-        tally.natural[ids] = margin > 0
-        tally.forwards[ids] += (victim.forwards - before) // len(ids)
-    waiting = ~tally.natural if goal.leaves else torch.ones_like(tally.natural)
-    return waiting.nonzero().squeeze(1)
-
-
-def _look(rule: Rule[Any], victim: Victim, flight: _Slots, loss: Loss, gradient: Estimator, tally: Tally) -> Probe:
-    """Asks the victim, without a gradient where nobody moves again."""
-    before = victim.forwards, victim.backwards
-    y = flight.problem.y
-    if bool((flight.k < rule.steps).any()):
-        logits, value, grad = gradient.answer(victim, flight.x, y, loss)
+    if rule.asks != "scores" and bool((k < rule.steps).any()):
+        logits, value, grad = oracle.answer(flight.ids, problem, flight.x, k, ascend)
     else:
-        logits = gradient.look(victim, flight.x, y)
-        value, grad = torch.zeros_like(logits[:, 0]), None
-    tally.forwards[flight.ids] += (victim.forwards - before[0]) // len(y)
-    tally.backwards[flight.ids] += (victim.backwards - before[1]) // len(y)
-    return Probe(flight.x, logits, value, grad, flight.k)
-
-
-def _keep(tally: Tally, flight: _Slots, probe: Probe, margin: Tensor, goal: Goal, *, first: bool) -> None:
-    ids = flight.ids
-    distance = flight.problem.threat.distance(probe.x, around=flight.problem.x)
-    if first:
-        tally.natural[ids] |= (probe.k == 0) & (flight.attempt == 0) & (margin > 0)
-    better = goal.better(margin, distance, tally.margin[ids], tally.distance[ids])
-    chosen = ids[better]
-    tally.x[chosen] = probe.x[better]
-    tally.margin[chosen] = margin[better].to(tally.margin.dtype)
-    tally.distance[chosen] = distance[better]
+        logits = oracle.look(flight.ids, flight.x, problem)
+        value, grad = ascend(logits), flight.x.new_zeros(len(k), 0)
+    return Probe(flight.x, logits, oracle.victim.margin(logits, problem.y), value, grad, k)
 
 
 def _board(
-    rule: Rule[Any], problem: Problem, queue: Tensor, attempts: Tensor, slots: int
+    rule: Rule[Any], oracle: Oracle, queue: Tensor, attempts: Tensor, room: int
 ) -> tuple[_Slots, Tensor, Tensor]:
     """Starts as many waiting samples as fit and returns them with what still waits."""
-    ids, attempt = queue[:slots], attempts[:slots]
-    chosen: Problem = take(problem, ids)
-    chosen = chosen._replace(streams=chosen.streams.derive("attempt").derive(attempt))
+    ids, attempt = queue[:room], attempts[:room]
+    chosen: Problem = take(oracle.problem, ids)
+    chosen = chosen._replace(streams=chosen.streams.derive("attempt").derive(attempt), attempt=attempt)
     x, state = rule.start(chosen) if len(ids) else (chosen.x, ())
-    return _Slots(ids, attempt, torch.zeros_like(ids), chosen, x, state), queue[slots:], attempts[slots:]
+    return _Slots(ids, torch.zeros_like(ids), chosen, x, state), queue[room:], attempts[room:]
 
 
 def _refill(
-    rule: Rule[Any], problem: Problem, flight: _Slots, done: Tensor, queue: Tensor, attempts: Tensor
+    rule: Rule[Any], oracle: Oracle, flight: _Slots, done: Tensor, queue: Tensor, attempts: Tensor
 ) -> tuple[_Slots, Tensor, Tensor]:
     """Gives the slots of what is done to what waits; where nothing waits, the batch shrinks."""
     if bool(done.all()):
-        return _board(rule, problem, queue, attempts, len(done))
+        return _board(rule, oracle, queue, attempts, oracle.slots)
     free = done.nonzero().squeeze(1)
-    fresh, queue, attempts = _board(rule, problem, queue, attempts, len(free))
+    fresh, queue, attempts = _board(rule, oracle, queue, attempts, len(free))
     filled, empty = free[: len(fresh.ids)], free[len(fresh.ids) :]
     if len(filled):
-        for old, new in ((flight.ids, fresh.ids), (flight.attempt, fresh.attempt), (flight.k, fresh.k)):
+        for old, new in ((flight.ids, fresh.ids), (flight.k, fresh.k)):
             old[filled] = new
         put((flight.problem, flight.x, flight.state), filled, (fresh.problem, fresh.x, fresh.state))
     if len(empty):
         stay = torch.ones_like(done)
         stay[empty] = False
-        kept = take((flight.ids, flight.attempt, flight.k, flight.problem, flight.x, flight.state), stay)
-        flight = _Slots(*kept)
+        flight = _Slots(*take((flight.ids, flight.k, flight.problem, flight.x, flight.state), stay))
     return flight, queue, attempts

@@ -17,6 +17,11 @@ class Goal(Protocol):
         """Whether a broken sample is done."""
         ...
 
+    @property
+    def spares(self) -> bool:
+        """Whether a sample that is broken unattacked is left as it came."""
+        ...
+
     def better(self, margin: Tensor, distance: Tensor, best_margin: Tensor, best_distance: Tensor) -> Tensor: ...
 
 
@@ -25,6 +30,7 @@ class Break:
     """Breaks each sample and lets it go; of one that holds, keeps the candidate nearest to breaking."""
 
     leaves = True
+    spares = True
 
     def better(self, margin: Tensor, distance: Tensor, best_margin: Tensor, best_distance: Tensor) -> Tensor:
         """Returns (N,) bool: whether a candidate replaces the best so far."""
@@ -36,6 +42,7 @@ class Worst:
     """Takes every step and keeps the largest margin."""
 
     leaves = False
+    spares = False
 
     def better(self, margin: Tensor, distance: Tensor, best_margin: Tensor, best_distance: Tensor) -> Tensor:
         """Returns (N,) bool: whether a candidate replaces the best so far."""
@@ -47,6 +54,7 @@ class Last:
     """Takes every step and keeps the last candidate, whatever it does."""
 
     leaves = False
+    spares = False
 
     def better(self, margin: Tensor, distance: Tensor, best_margin: Tensor, best_distance: Tensor) -> Tensor:
         """Returns (N,) bool: whether a candidate replaces the best so far."""
@@ -58,6 +66,7 @@ class Nearest:
     """Takes every step and keeps the smallest change that breaks; of one that holds, the largest margin."""
 
     leaves = False
+    spares = True
 
     def better(self, margin: Tensor, distance: Tensor, best_margin: Tensor, best_distance: Tensor) -> Tensor:
         """Returns (N,) bool: whether a candidate replaces the best so far."""

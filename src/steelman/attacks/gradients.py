@@ -1,23 +1,30 @@
-"""How the engine asks a victim for a gradient."""
+"""How an attack asks a victim for a gradient."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from steelman.attacks.problem import Problem
 from steelman.errors import InputError
-from steelman.losses import Loss
 from steelman.victim import Answer, Victim
+
+Ascend = Callable[[Tensor], Tensor]
+"""From logits (N, K) to what is ascended, (N,), or to (N, C) values whose gradients are wanted."""
 
 
 class Estimator(Protocol):
-    """Looks at candidates through a victim."""
+    """Looks at candidates through a victim.
+
+    problem: of the samples shown, whose streams an estimate may draw from.  k: (N,), each sample's move.
+    """
 
     def look(self, victim: Victim, x: Tensor, y: Tensor) -> Tensor: ...
-    def answer(self, victim: Victim, x: Tensor, y: Tensor, loss: Loss) -> Answer: ...
+    def answer(self, victim: Victim, problem: Problem, x: Tensor, k: Tensor, ascend: Ascend) -> Answer: ...
 
 
 @dataclass(frozen=True)
@@ -28,9 +35,9 @@ class Exact:
         """Returns (N, K): the logits alone."""
         return victim.logits(x, y)
 
-    def answer(self, victim: Victim, x: Tensor, y: Tensor, loss: Loss) -> Answer:
-        """Returns logits, loss and gradient."""
-        return victim.answer(x, y, loss)
+    def answer(self, victim: Victim, problem: Problem, x: Tensor, k: Tensor, ascend: Ascend) -> Answer:
+        """Returns logits, value and gradient."""
+        return victim.answer(x, problem.y, ascend)
 
 
 @dataclass(frozen=True)
@@ -51,15 +58,10 @@ class Averaged:
         """Returns (N, K): the mean logits."""
         return torch.stack([victim.logits(x, y) for _ in range(self.n)]).mean(0)
 
-    def answer(self, victim: Victim, x: Tensor, y: Tensor, loss: Loss) -> Answer:
-        """Returns the means of logits, loss and gradient."""
-        answers = [victim.answer(x, y, loss) for _ in range(self.n)]
-        grad = torch.stack([answer.grad for answer in answers if answer.grad is not None]).mean(0)
-        return Answer(
-            torch.stack([answer.logits for answer in answers]).mean(0),
-            torch.stack([answer.loss for answer in answers]).mean(0),
-            grad,
-        )
+    def answer(self, victim: Victim, problem: Problem, x: Tensor, k: Tensor, ascend: Ascend) -> Answer:
+        """Returns the means of logits, value and gradient."""
+        answers = [victim.answer(x, problem.y, ascend) for _ in range(self.n)]
+        return Answer(*(torch.stack(parts).mean(0) for parts in zip(*answers, strict=True)))
 
 
 exact = Exact()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
@@ -11,12 +11,16 @@ from steelman.threat import Threat
 
 S = TypeVar("S")
 
+Asks = Literal["scores", "gradient", "gradients"]
+
 
 class Problem(NamedTuple):
     """What is to be solved, sample by sample.
 
     x: (N, *S), clean.  y: (N,), int64: true labels, or the wanted ones if targeted.
     threat: with one eps, or (N,) of them.  begin: (N, *S), where to start for who starts at a given image; else as x.
+    logits: (N, K), what the victim answers to the clean images; (N, 0) where nobody asked for it.
+    attempt: (N,), int64: how many times the sample was begun before.
     """
 
     x: Tensor
@@ -24,19 +28,30 @@ class Problem(NamedTuple):
     threat: Threat
     streams: Streams
     begin: Tensor
+    logits: Tensor
+    attempt: Tensor
+    targeted: bool
+
+    @property
+    def sign(self) -> float:
+        """What a loss of the victim at y is multiplied with so that the attacker ascends it."""
+        return -1.0 if self.targeted else 1.0
 
 
 class Probe(NamedTuple):
     """What the victim answered at x.
 
-    x: (N, *S), inside the threat.  logits: (N, K).  loss: (N,), higher is worse for the victim.
-    grad: (N, *S), None where no rule asked for it.  k: (N,), int64: how many moves this sample has made.
+    x: (N, *S), inside the threat.  logits: (N, K).  margin: (N,), positive where broken.
+    value: (N,), what is ascended, higher is worse for the victim; grad: (N, *S), its gradient. Of a rule that asks for
+    gradients of its own, (N, C) and (N, C, *S); of one that asks for scores alone, grad is empty.
+    k: (N,), int64: how many moves this sample has made.
     """
 
     x: Tensor
     logits: Tensor
-    loss: Tensor
-    grad: Tensor | None
+    margin: Tensor
+    value: Tensor
+    grad: Tensor
     k: Tensor
 
 
@@ -44,6 +59,8 @@ class Rule(Protocol[S]):
     """How a sample moves after the victim has answered; pure arithmetic that never sees the model.
 
     steps: how many moves.  from_input: whether `start` gives the clean image itself.
+    asks: "scores" for logits and the value of the loss, "gradient" for that of the loss too, "gradients" for those of
+    what its own `heads` make of the logits.
     A state is a tensor, or a (named) tuple of states, with the samples first.
     """
 
@@ -51,8 +68,28 @@ class Rule(Protocol[S]):
     def steps(self) -> int: ...
     @property
     def from_input(self) -> bool: ...
+    @property
+    def asks(self) -> Asks: ...
     def start(self, problem: Problem) -> tuple[Tensor, S]: ...
     def move(self, problem: Problem, state: S, probe: Probe) -> tuple[Tensor, S]: ...
+
+
+@runtime_checkable
+class Headed(Protocol):
+    """A rule that asks for gradients of its own."""
+
+    def heads(self, problem: Problem, logits: Tensor) -> Tensor:
+        """Returns (N, C), the values whose gradients the rule needs, from logits (N, K); C is the same for all."""
+        ...
+
+
+@runtime_checkable
+class Stopping(Protocol):
+    """A rule that may be done with a sample before all its steps."""
+
+    def done(self, problem: Problem, state: Any, probe: Probe) -> Tensor:
+        """Returns (N,) bool: which samples gain nothing from moving on."""
+        ...
 
 
 def take(tree: Any, index: Tensor) -> Any:
@@ -61,6 +98,8 @@ def take(tree: Any, index: Tensor) -> Any:
         return tree[index]
     if isinstance(tree, Threat):
         return tree.take(index)
+    if isinstance(tree, bool):
+        return tree
     parts = [take(part, index) for part in tree]
     return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
 
@@ -72,6 +111,6 @@ def put(tree: Any, index: Tensor, values: Any) -> None:
     elif isinstance(tree, Threat):
         if isinstance(tree.eps, Tensor) and tree.eps.dim():
             tree.eps[index] = values.eps
-    else:
+    elif not isinstance(tree, bool):
         for part, value in zip(tree, values, strict=True):
             put(part, index, value)

@@ -112,7 +112,7 @@ def attacks(options: argparse.Namespace) -> list[Attack]:
     made = []
     for name in options.attack:
         recipe = named(name)
-        takes = set(recipe.__kwdefaults__ or {})
+        takes = set(recipe.recipe.__kwdefaults__ or {})
         settings = {key: value for key, value in given.items() if value is not None and key in takes}
         refused = sorted(key for key, value in given.items() if value is not None and key not in takes)
         if refused and len(options.attack) == 1:

@@ -1,27 +1,62 @@
-"""The attacks by name: rules with their papers' numbers."""
+"""Projected steepest ascent: FGSM, BIM and PGD."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
 from steelman.attacks.attack import Attack
-from steelman.attacks.rules import Fixed, OfEps, Start, Steepest, at_input, at_random
+from steelman.attacks.guides import Guide
+from steelman.attacks.problem import Asks, Probe, Problem
+from steelman.attacks.reprs import by_name
+from steelman.attacks.schedules import Fixed, OfEps, Schedule, Start, at_input, at_random
+from steelman.attacks.settings import count, inside, largest, positive
 from steelman.errors import InputError
 from steelman.losses import Loss, cross_entropy
-from steelman.norms import Ball, Radius
+from steelman.norms import Ball, column
 from steelman.threat import Threat
 
 
-def fgsm(threat: Threat | Ball, *, targeted: bool = False, loss: Loss = cross_entropy) -> Attack:
+@dataclass(frozen=True, kw_only=True)
+class Steepest:
+    """Projected steepest ascent; FGSM, BIM and PGD are this rule with other numbers."""
+
+    steps: int
+    size: Schedule
+    start_at: Start = at_input
+
+    asks: ClassVar[Asks] = "gradient"
+
+    __repr__ = by_name
+
+    @property
+    def from_input(self) -> bool:
+        """Whether it starts at the clean image."""
+        return self.start_at is at_input
+
+    def start(self, problem: Problem) -> tuple[Tensor, tuple[()]]:
+        """Returns the first candidates; there is no state."""
+        return self.start_at(problem), ()
+
+    def move(self, problem: Problem, state: tuple[()], probe: Probe) -> tuple[Tensor, tuple[()]]:
+        """Returns the next candidates: a step up the gradient, then back into the threat."""
+        step = problem.threat.steepest(probe.grad, at=probe.x).mul_(column(self.size(problem, probe.k), probe.x))
+        return problem.threat.project(step.add_(probe.x), around=problem.x), state
+
+
+def fgsm(threat: Threat | Ball, *, targeted: bool = False, loss: Loss | Guide = cross_entropy) -> Attack:
     """Returns the fast gradient sign method: one step of length eps from the clean image.
 
     threat: Linf as in the paper, or another ball, whose steepest move is then taken.
     Source: Goodfellow et al. 2015, section 4.
     """
     rule = Steepest(steps=1, size=OfEps(1.0), start_at=at_input)
-    return Attack(name="fgsm", threat=Threat.of(threat), rule=rule, loss=loss, targeted=targeted)
+    return Attack(
+        name="fgsm", threat=inside(threat, "fgsm", "Linf", "L2", "L1"), rule=rule, loss=loss, targeted=targeted
+    )
 
 
 def bim(
@@ -30,7 +65,7 @@ def bim(
     steps: int | None = None,
     size: float | None = None,
     targeted: bool = False,
-    loss: Loss = cross_entropy,
+    loss: Loss | Guide = cross_entropy,
 ) -> Attack:
     """Returns the basic iterative method: small steps from the clean image, each clipped to the threat.
 
@@ -40,19 +75,19 @@ def bim(
     Raises InputError for another norm if neither is given.
     Source: Kurakin et al. 2017 (Adversarial examples in the physical world), section 2.2.
     """
-    threat = Threat.of(threat)
+    threat = inside(threat, "bim", "Linf", "L2", "L1")
     level = (threat.high - threat.low) / 255
     if steps is None and size is None:
         if threat.ball.name != "Linf" or not math.isfinite(level):
             raise InputError(
                 f"expected steps or size for BIM with {threat.ball.name}: its paper has Linf on pixels alone"
             )
-        levels = min(_largest(threat.eps), threat.high - threat.low) / level
+        levels = min(largest(threat.eps), threat.high - threat.low) / level
         steps, size = max(1, math.ceil(min(levels + 4, 1.25 * levels) - 1e-4)), level
     elif steps is None:
         assert size is not None
-        steps = max(1, math.ceil(_largest(threat.eps) / _positive("size", size) - 1e-4))
-    rule = Steepest(steps=steps, size=Fixed(_positive("size", size)) if size is not None else OfEps(1 / _count(steps)))
+        steps = max(1, math.ceil(largest(threat.eps) / positive(size, "size") - 1e-4))
+    rule = Steepest(steps=steps, size=Fixed(positive(size, "size")) if size is not None else OfEps(1 / count(steps)))
     return Attack(name="bim", threat=threat, rule=rule, loss=loss, targeted=targeted)
 
 
@@ -64,7 +99,7 @@ def pgd(
     restarts: int = 1,
     start: Start = at_random,
     targeted: bool = False,
-    loss: Loss = cross_entropy,
+    loss: Loss | Guide = cross_entropy,
 ) -> Attack:
     """Returns projected gradient descent: steepest ascent from a random point of the ball, begun again for what holds.
 
@@ -75,30 +110,13 @@ def pgd(
     """
     if start is at_input and restarts > 1:
         raise InputError(f"expected start=at_random with {restarts} restarts: from the input each is the same")
-    schedule = Fixed(_positive("size", size)) if size is not None else OfEps(4 / (3 * _count(steps)))
-    rule = Steepest(steps=_count(steps), size=schedule, start_at=start)
+    schedule = Fixed(positive(size, "size")) if size is not None else OfEps(4 / (3 * count(steps)))
+    rule = Steepest(steps=count(steps), size=schedule, start_at=start)
     return Attack(
         name="pgd",
-        threat=Threat.of(threat),
+        threat=inside(threat, "pgd", "Linf", "L2", "L1"),
         rule=rule,
         loss=loss,
         targeted=targeted,
-        restarts=_count(restarts, "restarts"),
+        restarts=count(restarts, "restarts"),
     )
-
-
-def _largest(eps: Radius) -> float:
-    """The largest radius; in single precision it is a little off, which the caller's ceiling must not see."""
-    return float(eps.max()) if isinstance(eps, Tensor) else float(eps)
-
-
-def _count(value: int, what: str = "steps") -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"expected {what} as a whole number >= 1, got {value!r}")
-    return value
-
-
-def _positive(what: str, value: float) -> float:
-    if not isinstance(value, int | float) or not value > 0 or not math.isfinite(value):
-        raise InputError(f"expected {what} as a number > 0, got {value!r}")
-    return float(value)

@@ -1,4 +1,4 @@
-"""Rules that move inside a budget, with their starts and step sizes."""
+"""Where attacks start, and how large their steps are."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from steelman.attacks.problem import Probe, Problem
-from steelman.attacks.reprs import by_name
-from steelman.norms import Radius, column
+from steelman.attacks.problem import Problem
+from steelman.norms import Radius
 
 Schedule = Callable[[Problem, Tensor], Radius]
 Start = Callable[[Problem], Tensor]
@@ -50,29 +49,3 @@ class OfEps:
     def __call__(self, problem: Problem, k: Tensor) -> Radius:
         """Returns the size of each sample's next step."""
         return self.share * problem.threat.eps
-
-
-@dataclass(frozen=True, kw_only=True)
-class Steepest:
-    """Projected steepest ascent; FGSM, BIM and PGD are this rule with other numbers."""
-
-    steps: int
-    size: Schedule
-    start_at: Start = at_input
-
-    __repr__ = by_name
-
-    @property
-    def from_input(self) -> bool:
-        """Whether it starts at the clean image."""
-        return self.start_at is at_input
-
-    def start(self, problem: Problem) -> tuple[Tensor, tuple[()]]:
-        """Returns the first candidates; there is no state."""
-        return self.start_at(problem), ()
-
-    def move(self, problem: Problem, state: tuple[()], probe: Probe) -> tuple[Tensor, tuple[()]]:
-        """Returns the next candidates: a step up the gradient, then back into the threat."""
-        assert probe.grad is not None
-        step = problem.threat.steepest(probe.grad, at=probe.x).mul_(column(self.size(problem, probe.k), probe.x))
-        return problem.threat.project(step.add_(probe.x), around=problem.x), state
