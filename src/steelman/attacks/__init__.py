@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from steelman.attacks.attack import Attack, Result
+from steelman.attacks.cascade import Cascade
 from steelman.attacks.catalogue import Entry, catalogue, named
 from steelman.attacks.engine import Progress
 from steelman.attacks.goals import Break, Last, Nearest, Worst
@@ -10,10 +11,12 @@ from steelman.attacks.gradients import averaged, exact
 from steelman.attacks.problem import Probe, Problem, Rule
 from steelman.attacks.schedules import Fixed, OfEps, at_given, at_input, at_random
 from steelman.attacks.steepest import Steepest, bim, fgsm, pgd
+from steelman.attacks.sweep import sweep
 
 __all__ = [
     "Attack",
     "Break",
+    "Cascade",
     "Entry",
     "Fixed",
     "Last",
@@ -36,4 +39,5 @@ __all__ = [
     "fgsm",
     "named",
     "pgd",
+    "sweep",
 ]

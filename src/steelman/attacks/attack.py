@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from steelman.attacks.guides import Guide, guide_of
 from steelman.attacks.oracle import Oracle, Tally
 from steelman.attacks.problem import Problem, Rule, put, take
 from steelman.attacks.reprs import by_name
+from steelman.attacks.slots import MEMORY, bounded, timed
 from steelman.errors import InputError
 from steelman.losses import Loss, cross_entropy
 from steelman.norms import Radius
@@ -32,6 +33,7 @@ class Result(NamedTuple):
     x: (N, *S), the candidate that was kept, inside the threat.  broken: (N,) bool, whether it fools the model (or
     reaches the target).  natural: (N,) bool, broken before any move.  margin: (N,), positive where broken.
     distance: (N,), in the ball's norm.  forwards, backwards: (N,), passes of the model spent on each sample.
+    by: (N,) int64, which attack of a cascade broke it, by its place; -1 for what holds or was broken unattacked.
     """
 
     x: Tensor
@@ -41,6 +43,7 @@ class Result(NamedTuple):
     distance: Tensor
     forwards: Tensor
     backwards: Tensor
+    by: Tensor
 
     @property
     def accuracy(self) -> float:
@@ -88,7 +91,8 @@ class Attack:
         indices: Tensor | None = None,
         begin: Tensor | None = None,
         truth: Tensor | None = None,
-        slots: int | None = None,
+        slots: int | Literal["timed"] | None = None,
+        memory: int = MEMORY,
         mode: Mode = "eval",
         precision: str = "fp32",
         observe: engine.Observer | None = None,
@@ -99,7 +103,9 @@ class Attack:
         indices: (N,), the samples' places in their data set: they key the random streams; 0 … N-1 unless told.
         begin: (N, *S), where an attack that starts at_given images starts; the clean ones unless told.
         truth: (N,), the true labels beside the wanted ones of a targeted attack, which must differ from them.
-        slots: samples in the model at once; unless told 128 on a CPU, 256 there in bf16, and 1,024 on a GPU.
+        slots: samples in the model at once; unless told 128 on a CPU, 256 there in bf16, and 1,024 on a GPU. "timed"
+        takes what is fastest for this model, which may change results by the rounding of other batches.
+        memory: bytes that the model's activations may take; large images get fewer slots for it.
         mode: the mode the model is attacked in; it is put back afterwards.
         precision: "fp32", "bf16", or "auto", bf16 where the device multiplies it natively. What bf16 finds is judged in
         fp32, and a sample that only seemed broken is attacked again in fp32.
@@ -118,10 +124,9 @@ class Attack:
             )
         if begin is not None and begin.shape != x.shape:
             raise InputError(f"expected begin of shape {tuple(x.shape)}, as the images, got {tuple(begin.shape)}")
-        if slots is not None and slots < 1:
-            raise InputError(f"expected slots >= 1, got {slots}")
+        if isinstance(slots, int) and slots < 1:
+            raise InputError(f'expected slots >= 1 or "timed", got {slots!r}')
         half = is_half(precision, x.device) and self.goal != Nearest()
-        slots = slots or (1024 if x.is_cuda else 256 if half else 128)
         with torch.inference_mode(False), torch.no_grad():
             indices = torch.arange(len(x), device=x.device) if indices is None else indices.to(x.device)
             labels = y.detach().to(x.device, torch.int64, copy=True)
@@ -131,12 +136,18 @@ class Attack:
             streams = Streams.of(seed, indices)
             problem = Problem(clean, labels, self.threat, streams, start, nothing, first, self.targeted)
             make = partial(Victim, model, mode=mode, targeted=self.targeted, seed=seed, device=x.device)
-            tally = self._run(make(precision="bf16" if half else "fp32"), problem, slots, observe).tally
+            number = "bf16" if half else "fp32"
+            room = slots if isinstance(slots, int) else 1024 if x.is_cuda else 256 if half else 128
+            if not isinstance(slots, int):
+                room = bounded(room, make(precision=number), clean, labels, memory)
+            if slots == "timed":
+                room = timed(make(precision=number), clean, labels, 4 * room)
+            tally = self._run(make(precision=number), problem, room, observe).tally
             if half:
-                tally = self._confirmed(tally, make, problem, slots)
-        return Result(
-            tally.x, tally.margin > 0, tally.natural, tally.margin, tally.distance, tally.forwards, tally.backwards
-        )
+                tally = self._confirmed(tally, make, problem, room)
+        broken = tally.margin > 0
+        by = torch.where(broken & ~tally.natural, 0, -1)
+        return Result(tally.x, broken, tally.natural, tally.margin, tally.distance, tally.forwards, tally.backwards, by)
 
     def _run(self, victim: Victim, problem: Problem, slots: int, observe: engine.Observer | None) -> Oracle:
         with victim:

@@ -154,20 +154,34 @@ class Oracle:
 
         problem: of the rows, each sample in one alone; None where that is not known.
         """
-        if problem is None:
-            if len(rows.unique()) < len(rows):
-                for turn in _turns(rows):
-                    self._keep(rows[turn], None, x[turn], margin[turn])
-                return
-            problem = take(self.problem, rows)
-        distance = problem.threat.distance(x, around=problem.x)
+        threat = self.problem.threat.take(rows) if problem is None else problem.threat
+        distance = threat.distance(x, around=self.problem.x[rows] if problem is None else problem.x)
         margin = margin.to(self.tally.margin.dtype)
         better = self.goal.better(margin, distance, self.tally.margin[rows], self.tally.distance[rows])
-        better &= problem.threat.reaches(distance)
-        chosen = rows[better]
-        self.tally.x[chosen] = x[better]
-        self.tally.margin[chosen] = margin[better]
-        self.tally.distance[chosen] = distance[better]
+        better &= threat.reaches(distance)
+        kept = better.nonzero().squeeze(1)
+        if problem is None:
+            kept = self._firsts(rows, kept, margin, distance)
+        chosen = rows[kept]
+        self.tally.x[chosen] = x[kept]
+        self.tally.margin[chosen] = margin[kept]
+        self.tally.distance[chosen] = distance[kept]
+
+    def _firsts(self, rows: Tensor, kept: Tensor, margin: Tensor, distance: Tensor) -> Tensor:
+        """Of a sample's several candidates the one that looking at them in turn would keep, in pairs as in a cup."""
+        kept = kept[rows[kept].argsort(stable=True)]
+        while len(kept):
+            _, counts = rows[kept].unique_consecutive(return_counts=True)
+            if int(counts.max()) == 1:
+                break
+            firsts = (counts.cumsum(0) - counts).repeat_interleave(counts)
+            later = ((torch.arange(len(kept), device=rows.device) - firsts) % 2 == 1).nonzero().squeeze(1)
+            one, other = kept[later - 1], kept[later]
+            wins = self.goal.better(margin[other], distance[other], margin[one], distance[one])
+            stay = torch.ones_like(kept, dtype=torch.bool)
+            stay[torch.where(wins, later - 1, later)] = False
+            kept = kept[stay]
+        return kept
 
 
 def _blank(problem: Problem) -> Tally:
@@ -175,12 +189,3 @@ def _blank(problem: Problem) -> Tally:
     like = x.new_zeros(len(x))
     count = torch.zeros(len(x), dtype=torch.int64, device=x.device)
     return Tally(x.clone(), like - torch.inf, like.clone(), count.bool(), count.clone(), count.clone())
-
-
-def _turns(rows: Tensor) -> list[Tensor]:
-    """Indices into rows, in turns in which no sample stands twice, each sample's candidates in their order."""
-    order = rows.argsort(stable=True)
-    _, counts = rows[order].unique_consecutive(return_counts=True)
-    firsts = counts.cumsum(0) - counts
-    turn = torch.arange(len(rows), device=rows.device) - firsts.repeat_interleave(counts)
-    return [order[turn == at] for at in range(int(counts.max()))]

@@ -11,6 +11,7 @@ from torch import nn
 from steelman import weights
 from steelman.errors import InputError, unknown
 from steelman.models.cnn import CNN
+from steelman.models.compiled import Compiled
 from steelman.models.folding import folded
 from steelman.models.resized import Resized, resize
 from steelman.models.vgg import VGG16, PaperVGG, transfer
@@ -19,6 +20,7 @@ __all__ = [
     "CNN",
     "SIDE_32",
     "VGG16",
+    "Compiled",
     "PaperVGG",
     "Resized",
     "build",

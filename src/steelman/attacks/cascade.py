@@ -1,0 +1,128 @@
+"""Attacks one after another, each on what still holds; called as an attack is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from steelman.attacks.attack import Attack, Result
+from steelman.attacks.engine import Observer, Progress
+from steelman.attacks.goals import Goal
+from steelman.attacks.gradients import Estimator
+from steelman.attacks.problem import put, take
+from steelman.errors import InputError
+from steelman.norms import Radius
+from steelman.threat import Threat
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cascade:
+    """Several attacks of one threat as one: the worst case over them, sample by sample.
+
+    An attack is made on what the ones before left whole; where their goal takes every step, on every sample.
+    carried: whether an attack that starts at given images starts at the best ones of those before it.
+    Raises InputError if there is no attack, or one of another norm.
+    """
+
+    name: str
+    threat: Threat
+    attacks: tuple[Attack, ...]
+    carried: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.attacks:
+            raise InputError("expected at least one attack in a cascade, got none")
+        norms = {attack.threat.ball.name for attack in self.attacks}
+        if norms != {self.threat.ball.name}:
+            raise InputError(f"expected attacks of {self.threat.ball.name} alone, got {', '.join(sorted(norms))}")
+
+    @property
+    def targeted(self) -> bool:
+        """Whether the labels that it is called with are the classes to reach."""
+        return self.attacks[0].targeted
+
+    def __call__(
+        self,
+        model: Callable[[Tensor], Tensor],
+        x: Tensor,
+        y: Tensor,
+        *,
+        seed: int = 0,
+        indices: Tensor | None = None,
+        observe: Observer | None = None,
+        **settings: Any,
+    ) -> Result:
+        """Returns the worst case of all attacks for each sample, `by` saying which attack broke it.
+
+        Arguments and errors as of a single attack.
+        """
+        worst: Result | None = None
+        indices = torch.arange(len(x), device=x.device) if indices is None else indices.to(x.device)
+        for at, attack in enumerate(self.attacks):
+            if worst is None:
+                ids = torch.arange(len(x), device=x.device)
+            else:
+                ids = _left(worst, attack.goal).nonzero().squeeze(1)
+                if not len(ids):
+                    break
+            hear = None if observe is None else _relayed(observe, worst, len(ids), at, len(self.attacks))
+            begun: dict[str, Any] = {
+                key: value[ids] if isinstance(value, Tensor) else value for key, value in settings.items()
+            }
+            if worst is not None and self.carried:
+                begun["begin"] = worst.x[ids]
+            found = _on(attack, ids)(
+                model, x[ids], y[ids], seed=seed + 7919 * at, indices=indices[ids], observe=hear, **begun
+            )
+            found = found._replace(by=torch.where(found.by >= 0, at, -1))
+            worst = found if worst is None else _joined(worst, found, ids, attack.goal)
+        assert worst is not None
+        return worst
+
+    def at(self, eps: Radius) -> Cascade:
+        """Returns the same cascade with another radius."""
+        return replace(self, threat=self.threat.at(eps), attacks=tuple(attack.at(eps) for attack in self.attacks))
+
+    def with_goal(self, goal: Goal) -> Cascade:
+        """Returns the same cascade with another goal for every attack."""
+        return replace(self, attacks=tuple(attack.with_goal(goal) for attack in self.attacks))
+
+    def through(self, gradient: Estimator) -> Cascade:
+        """Returns the same cascade looking through another estimator, as in averaged(10) for random models."""
+        return replace(self, attacks=tuple(attack.through(gradient) for attack in self.attacks))
+
+
+def _left(worst: Result, goal: Goal) -> Tensor:
+    return ~worst.broken if goal.leaves else torch.ones_like(worst.broken)
+
+
+def _on(attack: Attack, ids: Tensor) -> Attack:
+    """The attack of some of the samples, each with its own eps."""
+    return replace(attack, threat=attack.threat.take(ids))
+
+
+def _joined(worst: Result, found: Result, ids: Tensor, goal: Goal) -> Result:
+    """What was found of some samples goes into what is known of all, where it is worse."""
+    before = take(worst, ids)
+    better = goal.better(found.margin, found.distance, before.margin, before.distance)
+    spent = {"forwards": before.forwards + found.forwards, "backwards": before.backwards + found.backwards}
+    merged = before._replace(**spent)
+    put(merged, better, take(found._replace(natural=before.natural, **spent), better))
+    put(worst, ids, merged)
+    return worst
+
+
+def _relayed(observe: Observer, worst: Result | None, left: int, at: int, of: int) -> Observer:
+    """Tells of all samples, when attack `at` of several is on those left; done is measured in attacks."""
+    total = left if worst is None else len(worst.broken)
+    broken = 0 if worst is None else int(worst.broken.sum())
+
+    def hear(now: Progress) -> None:
+        through = (at + (now.done / max(1, now.total))) / of
+        observe(Progress(round(through * total), total, broken + now.broken))
+
+    return hear
