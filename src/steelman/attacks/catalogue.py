@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from steelman.attacks.attack import Attack
+from steelman.attacks.cascade import Cascade
 from steelman.attacks.steepest import bim, fgsm, pgd
 from steelman.errors import unknown
 
@@ -22,7 +23,7 @@ class Entry:
     for the smallest.  targeted: whether it can be.  cost: of one sample that holds, at the defaults.
     """
 
-    recipe: Callable[..., Attack]
+    recipe: Callable[..., Attack | Cascade]
     paper: str
     norms: tuple[str, ...]
     knows: Knows
@@ -30,7 +31,7 @@ class Entry:
     targeted: bool
     cost: str
 
-    def __call__(self, *arguments: Any, **settings: Any) -> Attack:
+    def __call__(self, *arguments: Any, **settings: Any) -> Attack | Cascade:
         """Returns the attack with these settings."""
         return self.recipe(*arguments, **settings)
 

@@ -11,16 +11,24 @@ from steelman.cli import bring
 from steelman.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor, nn
+
+    from steelman.attacks import Attack, Cascade, Result
+    from steelman.data import Images
 
 SHOWN = 10
 """Images on the overview."""
 
 EXAMPLES = """examples:
   steelman attack --data mnist --attack pgd --eps 0.1 --images 100 --out runs/adversarial
+  steelman attack --list
   steelman attack --data mnist --attack fgsm --eps 0.3 --target 3 --images 20 --out runs/threes
+  steelman attack --data mnist --attack ddn --norm L2 --images 50 --out runs/smallest
+  steelman attack --data mnist --attack pgd --eps 0.1 --grid --images 100 --out runs/eight-bits
   steelman attack --data my/images --model package.module:factory --weights mine.safetensors --eps 0.03 --out runs/mine
 
 adversarial.npz holds images, clean, labels, broken and distance, and is itself a data set for --data.
@@ -39,6 +47,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     bring.add_images(command)
     bring.add_model(command)
     bring.add_attacks(command)
+    command.add_argument("--list", action="store_true", help="show every attack there is, and stop")
     command.add_argument("--target", type=int, help="the class to reach; any wrong one unless told")
     command.add_argument("--png", type=int, default=100, help="how many images to write as PNG too (100)")
     command.add_argument("--out", type=Path, default=Path("runs/attack"), help="the folder to write (runs/attack)")
@@ -46,9 +55,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Attacks and writes."""
-    from dataclasses import replace
-
+    """Attacks and writes; or lists the attacks."""
+    if options.list:
+        return _listed()
     import numpy as np
     import torch
 
@@ -59,20 +68,20 @@ def run(options: argparse.Namespace) -> int:
 
     if options.png < 0:
         raise InputError(f"expected --png as a number of images, got {options.png}")
-    if len(options.attack) > 1 or len(options.eps) > 1:
+    if len(options.attack) > 1 or len(options.eps or [0]) > 1:
         raise InputError("expected one attack at one eps to write images of, got several: evaluate takes several")
     images = bring.images(options)
+    if options.target is not None:
+        images = _without(options.target, images, console.print)
     model = bring.model(options, images)
     attack = bring.attacks(options)[0]
     x, y = on(model, images)
-    goals = y
+    goals, truth = y, None
     if options.target is not None:
-        if not 0 <= options.target < images.num_classes:
-            raise InputError(f"expected --target in [0, {images.num_classes}), got {options.target}")
-        attack, goals = replace(attack, targeted=True), torch.full_like(y, options.target)
+        attack, goals, truth = _aimed(attack), torch.full_like(y, options.target), y
     writable(options.out)
     with attacking(f"{attack.name} on {images.name}") as observe:
-        result = attack(model, x, goals, seed=options.seed, indices=images.indices, observe=observe)
+        result = attack(model, x, goals, truth=truth, seed=options.seed, indices=images.indices, observe=observe)
     content = BytesIO()
     np.savez_compressed(
         content,
@@ -89,12 +98,71 @@ def run(options: argparse.Namespace) -> int:
     put_bytes(options.out / "overview.png", attacked(clean[:SHOWN], adversarial[:SHOWN]))
     fools = int(_still(model, adversarial, goals, options.target is not None).sum())
     reached = "reach the target" if options.target is not None else "fool the model"
+    where = "on the 8-bit grid" if options.grid else "rounded to 8 bits, as in the PNG files"
     console.print(
-        f"{int(result.broken.sum())} of {len(x)} images {reached} ({int(result.natural.sum())} did so unattacked); "
-        f"rounded to 8 bits, as in the PNG files, {fools} do; "
-        f"wrote {options.out}/adversarial.npz, overview.png and png/"
+        f"{int(result.broken.sum())} of {len(x)} images {reached} ({int(result.natural.sum())} did so unattacked)"
+        f"{_far(result)}; "
+        f"{where}, {fools} do; wrote {options.out}/adversarial.npz, overview.png and png/"
     )
+    if options.grid:
+        free = _ungridded(attack)(model, x, goals, truth=truth, seed=options.seed, indices=images.indices)
+        console.print(f"without the grid, {int(free.broken.sum())} of {len(x)} images {reached}")
     return 0
+
+
+def _listed() -> int:
+    from rich.table import Table
+
+    from steelman.attacks import catalogue
+    from steelman.cli.show import console
+
+    table = Table("attack", "norms", "knows", "finds", "targeted", "cost of an image that holds", "paper")
+    for name, entry in catalogue.items():
+        aim = "yes" if entry.targeted else "no"
+        table.add_row(name, ", ".join(entry.norms), entry.knows, entry.finds, aim, entry.cost, entry.paper)
+    console.print(table)
+    return 0
+
+
+def _without(target: int, images: Images, say: Callable[[str], None]) -> Images:
+    """The images that are not of the target's class already."""
+    if not 0 <= target < images.num_classes:
+        raise InputError(f"expected --target in [0, {images.num_classes}), got {target}")
+    others = (images.labels != target).nonzero().squeeze(1)
+    if not len(others):
+        raise InputError(f"expected images of another class than --target {target}, got that one alone")
+    if len(others) < len(images):
+        say(f"left out {len(images) - len(others)} images that are of class {target} as they are")
+    return images.take(others)
+
+
+def _aimed(attack: Attack | Cascade) -> Attack | Cascade:
+    from dataclasses import replace
+
+    from steelman.attacks import Attack, named
+
+    if not isinstance(attack, Attack) or not named(attack.name).targeted:
+        raise InputError(f"expected no --target for {attack.name}, which has no targeted form")
+    return replace(attack, targeted=True)
+
+
+def _ungridded(attack: Attack | Cascade) -> Attack | Cascade:
+    """The same attack on images of any value."""
+    from dataclasses import replace
+
+    from steelman.attacks import Cascade
+
+    free = replace(attack, threat=replace(attack.threat, levels=None))
+    if isinstance(free, Cascade):
+        parts = tuple(replace(part, threat=free.threat) for part in free.attacks)
+        return replace(free, attacks=parts)
+    return free
+
+
+def _far(result: Result) -> str:
+    """The median distance, where the attack was made to find a small one."""
+    moved = result.distance[result.broken & ~result.natural]
+    return f", at a median distance of {float(moved.median()):.3g}" if len(moved) else ""
 
 
 def _pixels(x: Tensor) -> NDArray[np.uint8]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import inspect
+import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +14,10 @@ from steelman.errors import InputError, unknown
 if TYPE_CHECKING:
     from torch import nn
 
-    from steelman.attacks import Attack
+    from steelman.attacks import Attack, Cascade, Entry
     from steelman.data import Images
 
-NORMS = ("Linf", "L2", "L1")
+NORMS = ("Linf", "L2", "L1", "L0")
 
 
 def add_model(command: argparse.ArgumentParser) -> None:
@@ -33,14 +36,27 @@ def add_images(command: argparse.ArgumentParser) -> None:
 
 def add_attacks(command: argparse.ArgumentParser) -> None:
     """Adds the options for attacks and what they may do."""
-    command.add_argument("--attack", nargs="+", default=["pgd"], help="fgsm, bim, pgd; several for evaluate (pgd)")
     command.add_argument(
-        "--eps", type=float, nargs="+", required=True, help="radius or radii, in units of [0, 1] images"
+        "--attack",
+        nargs="+",
+        default=["pgd"],
+        help="by name; several for evaluate; steelman attack --list has all (pgd)",
+    )
+    command.add_argument(
+        "--eps",
+        type=float,
+        nargs="+",
+        help="radius or radii, in units of [0, 1] images; needless for attacks that look for the smallest change",
     )
     command.add_argument("--norm", choices=NORMS, default="Linf")
-    command.add_argument("--steps", type=int, help="of bim and pgd")
+    command.add_argument("--steps", type=int, help="of attacks that take steps")
     command.add_argument("--size", type=float, help="of one step of bim and pgd")
-    command.add_argument("--restarts", type=int, help="of pgd")
+    command.add_argument("--restarts", type=int, help="of attacks that start at random")
+    command.add_argument("--queries", type=int, help="that attacks without gradients may spend on an image")
+    command.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="other settings of the attack")
+    command.add_argument(
+        "--grid", action="store_true", help="only images that 8 bits hold, still adversarial as PNG files"
+    )
 
 
 def model(options: argparse.Namespace, images: Images) -> nn.Module:
@@ -102,23 +118,52 @@ def images(options: argparse.Namespace) -> Images:
     return test if options.images == 0 or options.images >= len(test) else test.sample(options.images, options.seed)
 
 
-def attacks(options: argparse.Namespace) -> list[Attack]:
-    """Returns every named attack at every radius."""
+def attacks(options: argparse.Namespace) -> list[Attack | Cascade]:
+    """Returns every named attack at every radius.
+
+    Raises InputError for settings that an attack does not have, and for no radius where one is needed.
+    """
     from steelman import norms
     from steelman.attacks import named
+    from steelman.threat import Threat
 
     ball = getattr(norms, options.norm)
-    given = {"steps": options.steps, "size": options.size, "restarts": options.restarts}
+    levels = 256 if options.grid else None
     made = []
     for name in options.attack:
-        recipe = named(name)
-        takes = set(recipe.recipe.__kwdefaults__ or {})
-        settings = {key: value for key, value in given.items() if value is not None and key in takes}
-        refused = sorted(key for key, value in given.items() if value is not None and key not in takes)
-        if refused and len(options.attack) == 1:
-            raise InputError(f"expected no --{refused[0]} for {name}, which has none: leave it out")
-        made += [recipe(ball(eps), **settings) for eps in options.eps]
+        entry = named(name)
+        settings = _settings(options, name, entry, alone=len(options.attack) == 1)
+        if options.eps is None and entry.finds != "smallest":
+            raise InputError(f"expected --eps for {name}, which works inside a radius: say --eps 0.1")
+        made += [entry(Threat(ball(eps), levels=levels), **settings) for eps in options.eps or [math.inf]]
     return made
+
+
+def _settings(options: argparse.Namespace, name: str, entry: Entry, *, alone: bool) -> dict[str, object]:
+    """What the options say of one attack; with several attacks, what one does not know is for the others."""
+    parameters = inspect.signature(entry.recipe).parameters.items()
+    takes = {key for key, it in parameters if not callable(it.default) and key not in {"threat", "targeted"}}
+    given = {key: getattr(options, key) for key in ("steps", "size", "restarts", "queries")}
+    given = {key: value for key, value in given.items() if value is not None}
+    refused = sorted(given.keys() - takes)
+    if refused and alone:
+        raise InputError(f"expected no --{refused[0]} for {name}, which has none: leave it out")
+    for word in options.set:
+        key, equals, text = word.partition("=")
+        if not equals:
+            raise InputError(f"expected --set as NAME=VALUE, got {word!r}")
+        if key not in takes and alone:
+            raise unknown(f"setting of {name}", key, takes)
+        given[key] = _value(text)
+    return {key: value for key, value in given.items() if key in takes}
+
+
+def _value(text: str) -> object:
+    """A number, true, false or none as such; anything else is a word."""
+    try:
+        return json.loads({"none": "null"}.get(text.lower(), text.lower()))
+    except ValueError:
+        return text
 
 
 def defence(options: argparse.Namespace, images: Images) -> nn.Module | None:

@@ -1,4 +1,4 @@
-"""`steelman train`: a classifier or a purifier, to a safetensors file."""
+"""`steelman train`: a classifier, a robust one or a purifier, to a safetensors file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from steelman.cli.bring import NORMS
 from steelman.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   steelman train classifier --data mnist --model cnn --out runs/cnn.safetensors
   steelman train classifier --data my/images --model package.module:factory --out runs/mine.safetensors
+  steelman train robust --data mnist --model lenet --norm Linf --eps 0.3 --out runs/robust.safetensors
   steelman train purifier --data fashion-mnist --classifier fashion-mnist/cnn --out runs/unet.safetensors
 
 A training that was killed goes on where it was when the same command is given again."""
@@ -27,18 +29,22 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the command to the parser."""
     command = commands.add_parser(
         "train",
-        help="train a classifier or a purifier",
-        description="Train a classifier or a purifier and write its weights as safetensors.",
+        help="train a classifier, a robust one or a purifier",
+        description="Train a classifier, a robust one or a purifier and write its weights as safetensors.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("what", choices=["classifier", "purifier"])
+    command.add_argument("what", choices=["classifier", "robust", "purifier"])
     command.add_argument("--data", default="mnist", help="mnist, fashion-mnist, a folder of images, an .npz (mnist)")
-    command.add_argument("--model", default="cnn", help="classifier: cnn, vgg16, paper_vgg or package.module:factory")
+    command.add_argument("--model", default="cnn", help="cnn, lenet, vgg16, paper_vgg or package.module:factory (cnn)")
     command.add_argument(
         "--transfer", type=Path, help="classifier vgg16: a torchvision VGG-16 checkpoint to start from"
     )
     command.add_argument("--fine-tune", action="store_true", help="with --transfer: train the features too")
+    command.add_argument("--norm", choices=NORMS, help="robust: of what it is to withstand (Linf)")
+    command.add_argument("--eps", type=float, help="robust: the radius, in units of [0, 1] images")
+    command.add_argument("--steps", type=int, help="robust: of the PGD that it trains on (40)")
+    command.add_argument("--size", type=float, help="robust: of one of them (4/3 eps / steps)")
     command.add_argument("--classifier", help="purifier: the classifier it goes in front of, as in mnist/cnn")
     command.add_argument("--weights", type=Path, help="purifier: safetensors of that classifier, if none ship")
     command.add_argument("--purifier", default="unet", help="purifier: unet or conv-autoencoder (unet)")
@@ -64,9 +70,9 @@ def run(options: argparse.Namespace) -> int:
     from steelman.training import named
 
     images = _thinned(data.load(options.data), options.share, options.seed or 0)
-    name = options.model if options.what == "classifier" else options.purifier
+    name = options.purifier if options.what == "purifier" else options.model
     recipe = named(
-        name,
+        "robust" if options.what == "robust" else name,
         epochs=options.epochs,
         batch_size=options.batch_size,
         rate=options.rate,
@@ -75,12 +81,16 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     where = device(options.device)
+    given = [f"--{key}" for key in ("norm", "eps", "steps", "size") if getattr(options, key) is not None]
+    if given and options.what != "robust":
+        raise InputError(f"expected no {given[0]} for train {options.what}: it is of train robust, leave it out")
     if options.out.is_dir():
         raise InputError(
             f"expected --out as a file to write, got the folder {options.out}: say {options.out}/weights.safetensors"
         )
     checkpoint = options.out.with_suffix(".checkpoint")
-    make = _classifier if options.what == "classifier" else _autoencoder if name == "conv-autoencoder" else _purifier
+    purify = _autoencoder if name == "conv-autoencoder" else _purifier
+    make = {"classifier": _classifier, "robust": _robust, "purifier": purify}[options.what]
     writable(options.out.parent)
     with fitting(f"{options.what} {name} on {images.name}") as observe:
         trained = make(options, images, recipe, {"checkpoint": checkpoint, "device": where, "observe": observe})
@@ -91,6 +101,26 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _classifier(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[str, Any]) -> Trained:
+    from steelman import training
+
+    model = _network(options, images, recipe)
+    augment = options.model != "paper_vgg"
+    return training.classifier(model, images, name=options.model, recipe=recipe, augment=augment, **how)
+
+
+def _robust(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[str, Any]) -> Trained:
+    from steelman import norms, training
+
+    if options.eps is None:
+        raise InputError("expected --eps, the radius to withstand, got none: say --eps 0.3, as is usual for MNIST")
+    threat = getattr(norms, options.norm or "Linf")(options.eps)
+    pgd = {key: value for key in ("steps", "size") if (value := getattr(options, key)) is not None}
+    model = _network(options, images, recipe)
+    return training.robust(model, images, name=options.model, threat=threat, recipe=recipe, **pgd, **how)
+
+
+def _network(options: argparse.Namespace, images: Data, recipe: Recipe) -> nn.Module:
+    """The classifier to train, made from the recipe's seed."""
     from steelman import models, training
 
     channels, classes = images.test.shape[0], images.test.num_classes
@@ -103,8 +133,7 @@ def _classifier(options: argparse.Namespace, images: Data, recipe: Recipe, how: 
             model = models.build(options.model, channels=channels, classes=classes)
     if options.model in models.SIDE_32 and images.test.shape[-1] != 32:
         model = models.Resized(model, 32)
-    augment = options.model != "paper_vgg"
-    return training.classifier(model, images, name=options.model, recipe=recipe, augment=augment, **how)
+    return model
 
 
 def _purifier(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[str, Any]) -> Trained:

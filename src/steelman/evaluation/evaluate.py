@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from steelman.attacks import Attack, Progress, Worst
+from steelman.attacks import Attack, Cascade, Progress, Worst
 from steelman.data import Images
 from steelman.errors import InputError
 from steelman.evaluation import measure
@@ -34,7 +34,7 @@ Observer = Callable[[Now], None]
 def evaluate(
     model: nn.Module,
     images: Images,
-    attacks: Attack | Sequence[Attack],
+    attacks: Attack | Cascade | Sequence[Attack | Cascade],
     *,
     undefended: nn.Module | None = None,
     name: str = "model",
@@ -53,7 +53,7 @@ def evaluate(
     Raises InputError for images, labels or a model that do not fit, and for targeted attacks.
     """
     started = time.monotonic()
-    listed = (attacks,) if isinstance(attacks, Attack) else tuple(attacks)
+    listed = (attacks,) if isinstance(attacks, Attack | Cascade) else tuple(attacks)
     if not listed:
         raise InputError("expected at least one attack, got none")
     if any(attack.targeted for attack in listed):
@@ -62,7 +62,7 @@ def evaluate(
     bench = _Bench(model, undefended, images, name, label, seed, pictures)
     rows = _clean(bench)
     shown: list[Picture] = []
-    survivors: dict[tuple[str, float], list[tuple[Attack, Tensor]]] = {}
+    survivors: dict[tuple[str, float], list[tuple[Attack | Cascade, Tensor]]] = {}
     for at, attack in enumerate(listed):
         hear = None if observe is None else _relay(observe, attack, at, len(listed))
         found, kept, holds = _attacked(bench, attack, hear)
@@ -106,7 +106,9 @@ class _Bench:
     seed: int
     pictures: int
 
-    def row(self, correct: Tensor, defence: str, attack: Attack | None, protocol: str, name: str | None = None) -> Row:
+    def row(
+        self, correct: Tensor, defence: str, attack: Attack | Cascade | None, protocol: str, name: str | None = None
+    ) -> Row:
         """The record of a cell; no attack means clean images."""
         return measure.row(
             correct,
@@ -121,12 +123,12 @@ class _Bench:
         )
 
 
-def _relay(observe: Observer, attack: Attack, at: int, of: int) -> Callable[[Progress], None]:
+def _relay(observe: Observer, attack: Attack | Cascade, at: int, of: int) -> Callable[[Progress], None]:
     title = f"{attack.name} {attack.threat.ball.name} {_eps(attack):g}"
     return lambda progress: observe(Now(title, at, of, progress))
 
 
-def _eps(attack: Attack) -> float:
+def _eps(attack: Attack | Cascade) -> float:
     eps = attack.threat.eps
     if isinstance(eps, Tensor) and eps.dim():
         raise InputError("expected one eps for every image in an evaluation, got one for each: evaluate them apart")
@@ -144,7 +146,7 @@ def _clean(bench: _Bench) -> list[Row]:
 
 
 def _attacked(
-    bench: _Bench, attack: Attack, hear: Callable[[Progress], None] | None
+    bench: _Bench, attack: Attack | Cascade, hear: Callable[[Progress], None] | None
 ) -> tuple[list[Row], list[Picture], Tensor]:
     """The rows and pictures of one attack, and which images survive it."""
     x, y = measure.on(bench.model, bench.images)
@@ -163,7 +165,7 @@ def _attacked(
     return rows, _pictures(bench, attack, worst, ~kept), kept
 
 
-def _pictures(bench: _Bench, attack: Attack, hurt: Tensor, broken: Tensor) -> list[Picture]:
+def _pictures(bench: _Bench, attack: Attack | Cascade, hurt: Tensor, broken: Tensor) -> list[Picture]:
     """Broken images first: they are what a reader wants to see."""
     order = torch.argsort(broken.int(), descending=True, stable=True)[: bench.pictures].tolist()
     purifier = bench.model[0] if bench.undefended is not None and isinstance(bench.model, nn.Sequential) else None
