@@ -1,11 +1,12 @@
-"""What attacks cost beside the passes of the model that they cannot do without.
+"""What attacks cost and find, beside other libraries and beside the passes of the model that they cannot do without.
 
-    python benchmarks/attacks.py --images 1000 --rounds 5
+    python benchmarks/attacks.py --cases pgd apgd ddn --rounds 3
 
-The floor of an attack of k steps is k + 1 passes forwards and k back of the bare model, on one batch of all the
-images, with its parameters frozen. Every contender is measured once a round, one after the other (A B A B …), in CPU
-time, which a busy neighbour disturbs less than wall time; a ratio is the median over the rounds of contender to floor.
-Where it is below 1 with every step taken, caches did it: we put 128 images in the model at once, the floor all of them.
+The floor of a case is so many passes forwards and back of the bare model, with its parameters frozen, on one batch of
+all the images; `best` is the same in batches of the size that is fastest. Every contender is measured once a round, one
+after the other (A B A B …), in CPU time, which a busy neighbour disturbs less than wall time; a ratio is the median over
+the rounds of contender to floor. What each found is judged here, by the same code for all: broken is what the model
+misreads inside the ball and the box, and unsolved counts as an infinite distance.
 """
 
 from __future__ import annotations
@@ -16,152 +17,149 @@ import platform
 import statistics
 import sys
 import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 
+import peers
 import torch
+from cases import CASES, Case
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from steelman import data, models
-from steelman.attacks import Attack, Last, Worst, at_input, fgsm, pgd
+from steelman.attacks import Attack, Cascade
 from steelman.errors import InputError
 from steelman.files import put_bytes
-from steelman.norms import Linf
+from steelman.victim import Victim
 
-STEPS, EPS = 40, 0.1
-SIZE = EPS / 30
+PATIENCE = 40.0
+"""CPU seconds after which a contender is not run again in the rounds that follow."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run left: the share of images that it did not break, and passes an image where they are counted."""
+    """What a run left: images not broken, the median distance of all, and passes an image where they are counted."""
 
     robust: float
+    median: float
     forwards: float | None = None
     backwards: float | None = None
 
 
 @dataclass(frozen=True)
-class Contender:
-    """An attack to time.
+class Images:
+    """What a case is run on."""
 
-    steps: of the floor that it is compared with.
-    """
-
-    name: str
-    steps: int
-    run: Callable[[], Outcome]
+    x: Tensor
+    y: Tensor
 
 
-def floor(model: nn.Module, x: Tensor, y: Tensor, steps: int) -> None:
-    """Does the passes that an attack of so many steps cannot do without, and nothing else."""
-    for _ in range(steps):
-        wanted = x.detach().requires_grad_()
-        torch.autograd.grad(F.cross_entropy(model(wanted), y, reduction="sum"), wanted)
+def passes(model: nn.Module, images: Images, case: Case, batch: int | None = None) -> None:
+    """Does the passes of a case's floor and nothing else, in batches of a size, or all images at once."""
+    for x, y in zip(images.x.split(batch or len(images.x)), images.y.split(batch or len(images.x)), strict=True):
+        for _ in range(case.backwards):
+            wanted = x.detach().requires_grad_()
+            torch.autograd.grad(F.cross_entropy(model(wanted), y, reduction="sum"), wanted)
+        with torch.no_grad():
+            for _ in range(case.forwards - case.backwards):
+                model(x)
+
+
+def ours(attack: Attack | Cascade, precision: str, model: nn.Module, images: Images) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns (x', forwards, backwards) of one of our attacks."""
+    result = attack(model, images.x, images.y, precision=precision)
+    return result.x, result.forwards, result.backwards
+
+
+def theirs(adapter: peers.Adapter, settings: peers.Settings, model: nn.Module, images: Images) -> tuple[Tensor]:
+    """Returns (x',) of a peer, after the one pass more that its user's verdict takes."""
+    x = adapter(model, images.x, images.y, settings)
     with torch.no_grad():
         model(x)
+    return (x,)
 
 
-def ours(attack: Attack, model: nn.Module, x: Tensor, y: Tensor) -> Outcome:
-    """Returns the outcome of one of our attacks."""
-    result = attack(model, x, y)
-    return Outcome(
-        round(result.accuracy, 6), float(result.forwards.double().mean()), float(result.backwards.double().mean())
-    )
+def judged(case: Case, model: nn.Module, images: Images, found: Sequence[Tensor]) -> Outcome:
+    """Returns what a contender's images are worth."""
+    x = found[0].to(images.x)
+    inside = case.threat.holds(x, around=images.x, slack=1e-5)
+    with Victim(model) as victim:
+        logits = torch.cat([victim.logits(a, b) for a, b in zip(x.split(500), images.y.split(500), strict=True)])
+        broken = (victim.margin(logits, images.y) > 0) & inside
+    far = torch.where(broken, case.threat.distance(x, around=images.x), torch.inf)
+    cost = (float(count.double().mean()) for count in found[1:])
+    return Outcome(1 - float(broken.double().mean()), float(far.median()), *cost)
 
 
-def theirs(attack: Callable[[], Tensor], model: nn.Module, y: Tensor) -> Outcome:
-    """Returns the outcome of a peer, with the one pass more that its verdict takes."""
-    adversarial = attack()
-    with torch.no_grad():
-        return Outcome(float((model(adversarial).argmax(1) == y).double().mean()))
-
-
-def contenders(model: nn.Module, x: Tensor, y: Tensor) -> list[Contender]:
-    """Returns everything to time: our attacks, and the peers that are installed."""
-    from_input = pgd(Linf(EPS), steps=STEPS, size=SIZE, start=at_input)
-    at_random = pgd(Linf(EPS), steps=STEPS, size=SIZE)
-    attacks = {
-        "PGD, every step, from the input": from_input.with_goal(Worst()),
-        "PGD, every step, last candidate": from_input.with_goal(Last()),
-        "PGD, every step, at random": at_random.with_goal(Worst()),
-        "PGD, solved leave, from the input": from_input,
-        "PGD, solved leave, at random": at_random,
-        "FGSM with verdict": fgsm(Linf(EPS)).with_goal(Last()),
-    }
-    listed = [
-        Contender(name, attack.rule.steps, partial(ours, attack, model, x, y)) for name, attack in attacks.items()
-    ]
-    if torchattacks := installed("torchattacks"):
-        theirs_pgd = torchattacks.PGD(model, eps=EPS, alpha=SIZE, steps=STEPS, random_start=False)
-        theirs_fgsm = torchattacks.FGSM(model, eps=EPS)
-        listed += [
-            Contender("torchattacks PGD", STEPS, partial(theirs, partial(theirs_pgd, x, y), model, y)),
-            Contender("torchattacks FGSM", 1, partial(theirs, partial(theirs_fgsm, x, y), model, y)),
-        ]
-    if foolbox := installed("foolbox"):
-        bounded = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
-        step = foolbox.attacks.LinfPGD(abs_stepsize=SIZE, steps=STEPS, random_start=False)
-        listed.append(Contender("foolbox PGD", STEPS, lambda: Outcome(_held(step(bounded, x, y, epsilons=EPS)))))
-    return listed
-
-
-def _held(answer: tuple[Tensor, Tensor, Tensor]) -> float:
-    """The share that foolbox did not break; its own verdict is the last of what it returns."""
-    return 1 - float(answer[2].double().mean())
-
-
-def installed(name: str) -> ModuleType | None:
-    """Returns a peer, or None where it is not installed."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return __import__(name)
-        except ImportError:
-            return None
-
-
-def cpu_seconds(work: Callable[[], object], times: int) -> float:
-    """Returns the CPU time that some work takes, of all threads together, when it is done so many times."""
+def cpu_seconds(work: Callable[[], object]) -> float:
+    """Returns the CPU time that some work takes, of all threads together."""
     start = time.process_time()
-    for _ in range(times):
-        work()
+    work()
     return time.process_time() - start
 
 
-def measure(model: nn.Module, x: Tensor, y: Tensor, rounds: int, console: Console) -> list[dict[str, object]]:
-    """Returns a row for each contender: its ratios to the floor, their median, and its outcome."""
-    listed = contenders(model, x, y)
-    floors = {steps: partial(floor, model, x, y, steps) for steps in sorted({item.steps for item in listed})}
-    ratios: dict[str, list[float]] = {item.name: [] for item in listed}
+def measure(case: Case, model: nn.Module, images: Images, rounds: int, say: Callable[[str], None]) -> dict[str, object]:
+    """Returns the record of a case: a row for each contender, with its ratios to the floor and what it found."""
+    work: dict[str, Callable[[], Sequence[Tensor]]] = {
+        f"steelman {name}": partial(ours, attack, precision, model, images)
+        for name, (attack, precision) in case.ours.items()
+    }
+    for library, adapter in peers.adapters().get(case.peers, {}).items():
+        if library not in case.without:
+            work[library] = partial(theirs, adapter, case.settings, model, images)
+    times: dict[str, list[float]] = {name: [] for name in work}
+    ratios: dict[str, list[float]] = {name: [] for name in work}
     outcomes: dict[str, Outcome] = {}
-
-    def noted(item: Contender) -> None:
-        outcomes[item.name] = item.run()
-
-    floors[1]()
-    for _ in track(range(rounds), "rounds", console=console):
-        least = {steps: cpu_seconds(work, _times(steps)) for steps, work in floors.items()}
-        for item in listed:
-            ratios[item.name].append(cpu_seconds(partial(noted, item), _times(item.steps)) / least[item.steps])
-    return [
-        {"name": item.name, "ratio": statistics.median(ratios[item.name]), "ratios": ratios[item.name]}
-        | {"steps": item.steps, **asdict(outcomes[item.name])}
-        for item in listed
+    size = _fastest(case, model, images)
+    floors: list[float] = []
+    shares: list[float] = []
+    for turn in range(rounds):
+        floor = min(cpu_seconds(partial(passes, model, images, case)) for _ in range(case.repeats))
+        best = min(cpu_seconds(partial(passes, model, images, case, size)) for _ in range(case.repeats))
+        floors.append(floor)
+        shares.append(best / floor)
+        for name, run in work.items():
+            if times[name] and max(times[name]) > PATIENCE:
+                continue
+            say(f"{case.name}, round {turn + 1} of {rounds}: {name}")
+            found: list[Sequence[Tensor]] = []
+            try:
+                spent = min(cpu_seconds(lambda: found.append(run())) for _ in range(case.repeats))
+            except Exception as error:
+                say(f"{name}: {type(error).__name__}: {error}")
+                times[name].append(float("nan"))
+                continue
+            times[name].append(spent)
+            ratios[name].append(spent / floor)
+            outcomes[name] = judged(case, model, images, found[-1])
+    rows = [
+        {"name": name, "ratio": statistics.median(ratios[name])}
+        | {"ratio to best": statistics.median(ratios[name]) / statistics.median(shares), "ratios": ratios[name]}
+        | {"seconds": statistics.median(times[name]), **asdict(outcomes[name])}
+        for name in work
+        if name in outcomes
     ]
+    return {
+        "case": case.name,
+        "images": len(images.x),
+        "threat": repr(case.threat),
+        "floor": {"forwards": case.forwards, "backwards": case.backwards, "seconds": statistics.median(floors)},
+        "best batch": size,
+        "settings": asdict(case.settings),
+        "attacks": {name: repr(attack) for name, (attack, _) in case.ours.items()},
+        "rows": rows,
+    }
 
 
-def _times(steps: int) -> int:
-    """How often to repeat what takes so few steps that one run would be lost in noise."""
-    return max(1, STEPS // (4 * steps))
+def _fastest(case: Case, model: nn.Module, images: Images) -> int:
+    """The batch size at which one pass forwards and back of the images takes the least time."""
+    short = Case(name="", threat=case.threat, forwards=2, backwards=min(1, case.backwards), images=0, ours={})
+    sizes = [size for size in (32, 64, 128, 256) if size <= len(images.x)] or [len(images.x)]
+    return min(sizes, key=lambda size: min(cpu_seconds(partial(passes, model, images, short, size)) for _ in range(3)))
 
 
 def machine() -> dict[str, object]:
@@ -178,62 +176,66 @@ def machine() -> dict[str, object]:
     }
 
 
-def subject(untrained: bool) -> tuple[nn.Module, str]:
-    """Returns the classifier, in evaluation mode with its parameters frozen, and what to call it.
-
-    Raises InputError if its trained weights do not ship and no untrained one was asked for.
-    """
-    if untrained:
-        torch.manual_seed(0)
-        return models.build("cnn", channels=1, classes=10).requires_grad_(False), "cnn, untrained"
-    if "mnist/cnn" not in models.shipped():
-        raise InputError("expected the shipped weights of mnist/cnn, found none: say --untrained to time random ones")
-    return models.load("mnist/cnn").requires_grad_(False), "mnist/cnn"
-
-
-def shown(rows: list[dict[str, object]], title: str) -> Table:
-    """Returns the rows as a table."""
-    table = Table("attack", "CPU time / floor", "robust accuracy", "forwards", "backwards", title=title)
+def shown(record: dict[str, object], model: str) -> Table:
+    """Returns the record of a case as a table."""
+    floor = record["floor"]
+    assert isinstance(floor, dict)
+    title = f"{record['case']}: {record['images']} images, {model}, {record['threat']}\n"
+    title += f"floor {floor['forwards']} forwards, {floor['backwards']} backwards: {floor['seconds']:.2f} s"
+    table = Table("", "CPU s", "to floor", "to best floor", "robust", "median", "forwards", "backwards", title=title)
+    rows = record["rows"]
+    assert isinstance(rows, list)
     for row in rows:
-        passes = (f"{row[key]:.2f}" if row[key] is not None else "" for key in ("forwards", "backwards"))
-        table.add_row(str(row["name"]), f"{row['ratio']:.3f}", f"{row['robust']:.3f}", *passes)
+        counts = (f"{row[key]:.1f}" if row[key] is not None else "" for key in ("forwards", "backwards"))
+        table.add_row(
+            row["name"],
+            f"{row['seconds']:.2f}",
+            f"{row['ratio']:.3f}",
+            f"{row['ratio to best']:.3f}",
+            f"{row['robust']:.3f}",
+            f"{row['median']:.4g}",
+            *counts,
+        )
     return table
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measures, prints a table, writes JSON, and returns an exit code."""
+    """Measures, prints a table for each case, writes JSON, and returns an exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--cases", nargs="+", default=list(CASES), metavar="CASE", help=", ".join(CASES))
+    parser.add_argument("--model", default="mnist/lenet", help="a shipped classifier (mnist/lenet)")
+    parser.add_argument("--images", type=int, help="instead of each case's own number")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0, help="of the images drawn")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--untrained", action="store_true", help="time a classifier with random weights")
     parser.add_argument("--out", type=Path, default=Path("results/attacks-cpu.json"))
     given = parser.parse_args(arguments)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 140)
     torch.set_num_threads(given.threads)
     try:
-        model, name = subject(given.untrained)
-        images = data.load("mnist").test.sample(given.images, given.seed)
-        rows = measure(model, images.x, images.y, given.rounds, console)
-        said = f"--images {given.images} --rounds {given.rounds} --seed {given.seed} --threads {given.threads}"
-        record = {
-            "schema": 1,
-            "command": f"python benchmarks/attacks.py {said}" + " --untrained" * given.untrained,
-            "seed": given.seed,
-            "classifier": name,
-            "images": given.images,
-            "attack": {"norm": "Linf", "eps": EPS, "steps": STEPS, "size": SIZE},
-            "floor": f"{STEPS + 1} forwards and {STEPS} backwards (FGSM: 2 and 1) on one batch of all the images",
-            "measure": "CPU time of all threads, interleaved; the median over rounds of the ratio to the floor",
-            "machine": machine(),
-            "rows": rows,
-        }
-        put_bytes(given.out, f"{json.dumps(record, indent=2)}\n".encode())
+        unknown = sorted(set(given.cases) - set(CASES))
+        if unknown:
+            raise InputError(f"expected cases of {', '.join(CASES)}, got {', '.join(unknown)}")
+        model = models.load(given.model).requires_grad_(False)
+        test = data.load(given.model.partition("/")[0]).test
+        record = json.loads(given.out.read_text()) if given.out.is_file() else {}
+        for name in given.cases:
+            case = CASES[name]
+            images = test.sample(given.images or case.images, given.seed)
+            found = measure(case, model, Images(images.x, images.y), given.rounds, console.log)
+            found |= {
+                "command": f"python benchmarks/attacks.py --cases {name} --model {given.model} --images {len(images)} "
+                f"--rounds {given.rounds} --seed {given.seed} --threads {given.threads}",
+                "classifier": given.model,
+                "peers": peers.versions(),
+                "machine": machine(),
+            }
+            console.print(shown(found, given.model))
+            record = {"schema": 2, "cases": {**record.get("cases", {}), name: found}}
+            put_bytes(given.out, f"{json.dumps(record, indent=1)}\n".encode())
     except InputError as error:
         console.print(f"error: {error}", markup=False)
         return 2
-    console.print(shown(rows, f"PGD-{STEPS} and FGSM, Linf {EPS}, {given.images} images, {name}"))
     return 0
 
 

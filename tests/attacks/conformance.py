@@ -14,7 +14,11 @@ BALLS = {"Linf": Linf(0.12), "L2": L2(0.35), "L1": L1(0.8, share=0.2), "L0": L0(
 QUICK = {"steps": 5, "queries": 60}
 """Of every recipe that knows them."""
 
-OWN = {}
+OWN = {
+    "boundary": {"queries": 150},
+    "geoda": {"queries": 200},
+    "hopskipjump": {"queries": 200},
+}
 """Quick settings of one attack, by its name."""
 
 SHAPES = [(12,), (3, 4), (1, 4, 3)]

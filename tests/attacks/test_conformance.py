@@ -182,7 +182,7 @@ def test_logits_a_thousand_times_as_large_are_attacked_too(name, norm, targeted,
     attack = build(name, norm, targeted=targeted, eps=3 * BALLS[norm].eps)
     result = attack(large, x, y)
     assert attack.threat.holds(result.x, around=x).all()
-    assert torch.allclose(result.margin, reached(large, result.x, y, targeted), rtol=1e-3)
+    assert torch.allclose(result.margin, reached(large, result.x, y, targeted), rtol=1e-3, atol=1e-2)
     gained = (result.margin - reached(large, x, y, targeted))[~natural]
     assert (gained >= 0).all()
     assert gained.median() > 50
@@ -190,17 +190,26 @@ def test_logits_a_thousand_times_as_large_are_attacked_too(name, norm, targeted,
 
 @every
 def test_the_last_candidate_is_seen(name, norm, targeted):
-    """One step breaks a linear model with room to spare; an attack that forgot to look would return the input."""
+    """One step breaks a linear model with room to spare; an attack that forgot to look would return the input.
+
+    Two of the four classes are far below, there for the losses that need as many.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = torch.nn.Linear(12, 2).double()
+        model = torch.nn.Linear(12, 4).double()
+        model.bias.data[2:] = -1e3
     x = torch.rand(8, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     y = model(x).argmax(1)
     gap = -margin(model(x), y).detach()
     weight = (model.weight[0] - model.weight[1]).detach()
-    eps = 3 * gap / weight.norm(p=DUAL[norm])
-    wide = {"low": -1e3, "high": 1e3}
-    attack = build(name, norm, targeted=targeted, eps=eps, box=wide, steps=1, size=float(eps.max()))
+    # a sparse step gains less than the steepest, and a Frank-Wolfe move goes half the way, from anywhere in the ball
+    room = 12 if name in ("gama-fw", "boundary") else 6 if norm == "L1" else 3
+    eps = room * gap / weight.norm(p=DUAL[norm])
+    eps = torch.full_like(gap, 12.0) if norm == "L0" else eps  # a number of entries, here all
+    # attacks that see decisions alone start at noise, which must not be read as the classes that are far below
+    edge = 10.0 if catalogue[name].knows == "decisions" else 1e3
+    wide = {"low": -edge, "high": edge}
+    attack = build(name, norm, targeted=targeted, eps=eps, box=wide, steps=1, size=float(eps.max()), alpha_init=100.0)
     result = attack(model, x, 1 - y if targeted else y)
     assert not result.natural.any()
     assert result.broken.all()

@@ -6,8 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from steelman.attacks.apgd import apgd, apgd_dlr, apgd_t
 from steelman.attacks.attack import Attack
+from steelman.attacks.boundary import boundary
 from steelman.attacks.cascade import Cascade
+from steelman.attacks.cw import cw
+from steelman.attacks.ddn import ddn
+from steelman.attacks.deepfool import deepfool
+from steelman.attacks.ead import ead
+from steelman.attacks.fab import fab, fab_t
+from steelman.attacks.fmn import fmn
+from steelman.attacks.gama import gama, gama_fw
+from steelman.attacks.geoda import geoda
+from steelman.attacks.hopskipjump import hopskipjump
+from steelman.attacks.lbfgs import lbfgs
+from steelman.attacks.momentum import mifgsm
+from steelman.attacks.odi import odi
+from steelman.attacks.sigma_zero import sigma_zero
+from steelman.attacks.square import square
 from steelman.attacks.steepest import bim, fgsm, pgd
 from steelman.errors import unknown
 
@@ -41,7 +57,31 @@ ALL = ("Linf", "L2", "L1")
 catalogue: dict[str, Entry] = {
     "fgsm": Entry(fgsm, "Goodfellow et al. 2015", ALL, "gradients", "within eps", True, "1 gradient"),
     "bim": Entry(bim, "Kurakin et al. 2017", ALL, "gradients", "within eps", True, "1.25 gradients a grey level"),
+    "mi-fgsm": Entry(mifgsm, "Dong et al. 2018", ("Linf", "L2"), "gradients", "within eps", True, "10 gradients"),
     "pgd": Entry(pgd, "Madry et al. 2018", ALL, "gradients", "within eps", True, "40 gradients"),
+    "odi": Entry(odi, "Tashiro et al. 2020", ("Linf", "L2"), "gradients", "within eps", True, "440 gradients"),
+    "gama": Entry(gama, "Sriramanan et al. 2020", ("Linf",), "gradients", "within eps", True, "100 gradients"),
+    "gama-fw": Entry(gama_fw, "Sriramanan et al. 2020", ("Linf",), "gradients", "within eps", True, "100 gradients"),
+    "apgd": Entry(apgd, "Croce & Hein 2020, 2021", ALL, "gradients", "within eps", True, "100 gradients"),
+    "apgd-dlr": Entry(apgd_dlr, "Croce & Hein 2020, 2021", ALL, "gradients", "within eps", True, "100 gradients"),
+    "apgd-t": Entry(apgd_t, "Croce & Hein 2020, 2021", ALL, "gradients", "within eps", False, "900 gradients"),
+    "square": Entry(square, "Andriushchenko et al. 2020", ALL, "scores", "within eps", True, "5,000 queries"),
+    "boundary": Entry(boundary, "Brendel et al. 2018", ("L2",), "decisions", "smallest", True, "25,000 queries"),
+    "geoda": Entry(geoda, "Rahmati et al. 2020", ALL, "decisions", "smallest", False, "5,000 queries"),
+    "hopskipjump": Entry(
+        hopskipjump, "Chen et al. 2020", ("L2", "Linf"), "decisions", "smallest", True, "25,000 queries"
+    ),
+    "ddn": Entry(ddn, "Rony et al. 2019", ("L2",), "gradients", "smallest", True, "100 gradients"),
+    "fmn": Entry(fmn, "Pintor et al. 2021", (*ALL, "L0"), "gradients", "smallest", True, "100 gradients"),
+    "sigma-zero": Entry(sigma_zero, "Cinà et al. 2025", ("L0",), "gradients", "smallest", True, "1,000 gradients"),
+    "fab": Entry(fab, "Croce & Hein 2020", ALL, "gradients", "smallest", False, "100 gradients a wrong class"),
+    "fab-t": Entry(fab_t, "Croce & Hein 2020", ALL, "gradients", "smallest", False, "900 gradients"),
+    "deepfool": Entry(
+        deepfool, "Moosavi-Dezfooli et al. 2016", ("Linf", "L2"), "gradients", "smallest", False, "250 gradients"
+    ),
+    "lbfgs": Entry(lbfgs, "Szegedy et al. 2014", ("L2",), "gradients", "smallest", True, "900 gradients"),
+    "cw": Entry(cw, "Carlini & Wagner 2017", ("L2", "Linf", "L0"), "gradients", "smallest", True, "9,000 gradients"),
+    "ead": Entry(ead, "Chen et al. 2018", ("L1",), "gradients", "smallest", True, "9,000 gradients"),
 }
 """By name, the simplest first."""
 

@@ -108,13 +108,14 @@ def _roll(rule: Rule[Any], oracle: Oracle, guide: Guide, restarts: int, observe:
     flight, queue, again = _board(rule, oracle, queue, again, oracle.slots)
     finished = len(x) - len(queue) - len(flight.ids)
     _tell(observe, finished, oracle)
+    stopping = rule if isinstance(rule, Stopping) else None  # asking a protocol costs as much as many a move
     while len(flight.ids):
         probe = _probe(rule, oracle, flight, guide)
         if not looked:
             oracle.tally.natural[flight.ids] |= (probe.k == 0) & (flight.problem.attempt == 0) & (probe.margin > 0)
         over = flight.k >= rule.steps
-        if isinstance(rule, Stopping):
-            over |= rule.done(flight.problem, flight.state, probe)
+        if stopping is not None:
+            over |= stopping.done(flight.problem, flight.state, probe)
         done = over | oracle.done[flight.ids]
         repeat = over & ~oracle.done[flight.ids] & (flight.problem.attempt + 1 < attempts)
         queue = torch.cat([queue, flight.ids[repeat]])
@@ -139,7 +140,9 @@ def _probe(rule: Rule[Any], oracle: Oracle, flight: _Slots, guide: Guide) -> Pro
     problem, k = flight.problem, flight.k
 
     def ascend(logits: Tensor) -> Tensor:
-        return rule.heads(problem, logits) if isinstance(rule, Headed) else guide.ascend(problem, k, logits)
+        if rule.asks == "gradients" and isinstance(rule, Headed):
+            return rule.heads(problem, logits)
+        return guide.ascend(problem, k, logits)
 
     if rule.asks != "scores" and bool((k < rule.steps).any()):
         logits, value, grad = oracle.answer(flight.ids, problem, flight.x, k, ascend)

@@ -72,3 +72,21 @@ class Nearest:
         """Returns (N,) bool: whether a candidate replaces the best so far."""
         broken, before = margin > 0, best_margin > 0
         return (broken & ~before) | (broken & before & (distance < best_distance)) | (~before & (margin > best_margin))
+
+
+@dataclass(frozen=True)
+class Confident:
+    """Takes every step and keeps the smallest change that breaks by a margin; until one does, the largest margin.
+
+    least: the margin to reach, in logits.
+    """
+
+    least: float
+
+    leaves = False
+    spares = True
+
+    def better(self, margin: Tensor, distance: Tensor, best_margin: Tensor, best_distance: Tensor) -> Tensor:
+        """Returns (N,) bool: whether a candidate replaces the best so far."""
+        sure, before = margin >= self.least, best_margin >= self.least
+        return (sure & ~before) | (sure & before & (distance < best_distance)) | (~before & (margin > best_margin))

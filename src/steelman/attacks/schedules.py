@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from steelman.attacks.problem import Problem
-from steelman.norms import Radius
+from steelman.norms import Radius, column
 
 Schedule = Callable[[Problem, Tensor], Radius]
 Start = Callable[[Problem], Tensor]
@@ -22,6 +23,13 @@ def at_input(problem: Problem) -> Tensor:
 def at_random(problem: Problem) -> Tensor:
     """Returns an image drawn uniformly from each sample's ball, clipped to the box."""
     return problem.threat.sample(problem.streams.derive("start"), around=problem.x)
+
+
+def at_corner(problem: Problem) -> Tensor:
+    """Returns an image of which every value is eps above or below the clean one's, at random, clipped to the box."""
+    sign = problem.streams.derive("start").uniform(problem.x).sub_(0.5).sign_()
+    move = torch.where(sign == 0, 1, sign) * column(problem.threat.eps, problem.x)
+    return problem.threat.project(problem.x + move, around=problem.x)
 
 
 def at_given(problem: Problem) -> Tensor:

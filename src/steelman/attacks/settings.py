@@ -72,6 +72,16 @@ def share(value: float, what: str) -> float:
     return float(value)
 
 
+def fraction(value: float, what: str) -> float:
+    """Returns a number strictly between 0 and 1 as it is.
+
+    Raises InputError for another.
+    """
+    if not 0 < share(value, what) < 1:
+        raise InputError(f"expected {what} above 0 and below 1, got {value!r}")
+    return float(value)
+
+
 def column(value: Tensor, like: Tensor) -> Tensor:
     """Returns (N,) as (N, 1, …) that broadcasts against `like`, (N, *S), of its type."""
     return value.to(like.dtype).view(-1, *[1] * (like.dim() - 1))
