@@ -17,9 +17,9 @@ from steelman.attacks.digital import elastic_transform, pixelate, saturate
 from steelman.attacks.distortions import kinds
 from steelman.attacks.weather import brightness, plasma
 from steelman.errors import InputError
+from steelman.norms import Linf
 from steelman.streams import Streams
 from steelman.threat import Threat
-from steelman.norms import Linf
 
 GREY = [name for name, kind in kinds.items() if not kind.colour]
 

@@ -7,11 +7,13 @@ from steelman.attacks.attack import Attack, Result
 from steelman.attacks.boundary import boundary
 from steelman.attacks.cascade import Cascade
 from steelman.attacks.catalogue import Entry, catalogue, named
+from steelman.attacks.corruptions import accuracies, corruptions
 from steelman.attacks.cw import cw
 from steelman.attacks.ddn import ddn
 from steelman.attacks.deepfool import deepfool
-from steelman.attacks.engine import Progress
 from steelman.attacks.ead import ead
+from steelman.attacks.engine import Progress
+from steelman.attacks.estimates import estimated, nes, spsa
 from steelman.attacks.fab import fab, fab_t
 from steelman.attacks.fmn import fmn
 from steelman.attacks.gama import gama, gama_fw
@@ -19,15 +21,21 @@ from steelman.attacks.geoda import geoda
 from steelman.attacks.goals import Break, Confident, Last, Nearest, Worst
 from steelman.attacks.gradients import averaged, exact
 from steelman.attacks.hopskipjump import hopskipjump
+from steelman.attacks.jsma import jsma
 from steelman.attacks.lbfgs import lbfgs
 from steelman.attacks.momentum import mifgsm
 from steelman.attacks.odi import diversified, odi
+from steelman.attacks.one_pixel import one_pixel
+from steelman.attacks.patch import lavan, patch
 from steelman.attacks.problem import Probe, Problem, Rule
 from steelman.attacks.schedules import Fixed, OfEps, at_corner, at_given, at_input, at_random
 from steelman.attacks.sigma_zero import sigma_zero
+from steelman.attacks.spatial import spatial
 from steelman.attacks.square import square
 from steelman.attacks.steepest import Steepest, bim, fgsm, pgd
 from steelman.attacks.sweep import sweep
+from steelman.attacks.transfer import transfer
+from steelman.attacks.universal import Universal, sgd_uap, universal
 
 __all__ = [
     "Attack",
@@ -45,7 +53,9 @@ __all__ = [
     "Result",
     "Rule",
     "Steepest",
+    "Universal",
     "Worst",
+    "accuracies",
     "apgd",
     "apgd_dlr",
     "apgd_t",
@@ -57,11 +67,13 @@ __all__ = [
     "bim",
     "boundary",
     "catalogue",
+    "corruptions",
     "cw",
     "ddn",
     "deepfool",
     "diversified",
     "ead",
+    "estimated",
     "exact",
     "fab",
     "fab_t",
@@ -71,12 +83,22 @@ __all__ = [
     "gama_fw",
     "geoda",
     "hopskipjump",
+    "jsma",
+    "lavan",
     "lbfgs",
     "mifgsm",
     "named",
+    "nes",
     "odi",
+    "one_pixel",
+    "patch",
     "pgd",
+    "sgd_uap",
     "sigma_zero",
+    "spatial",
+    "spsa",
     "square",
     "sweep",
+    "transfer",
+    "universal",
 ]

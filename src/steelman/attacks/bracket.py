@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 LARGEST = 1e10
-NARROW = 0.1
 
 
 class Bracket(NamedTuple):
@@ -29,10 +28,9 @@ class Bracket(NamedTuple):
         zero = like.new_zeros(len(like))
         return cls(zero, zero, zero + LARGEST, zero.long())
 
-    @property
-    def narrow(self) -> Tensor:
-        """(N,) bool: whether the bounds are so near to each other that another constant would change little."""
-        return self.high - self.low < NARROW * self.high
+    def within(self, share: float) -> Tensor:
+        """Returns (N,) bool: whether the least constant is known to a share of itself."""
+        return self.high - self.low < share * self.high
 
     def opened(self, first: Tensor, c: Tensor | float) -> Bracket:
         """Returns the same bracket, but for samples chosen, first (N,) bool, that try their first constant."""

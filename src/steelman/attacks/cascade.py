@@ -17,6 +17,7 @@ from steelman.attacks.problem import put, take
 from steelman.errors import InputError
 from steelman.norms import Radius
 from steelman.threat import Threat
+from steelman.victim import Victim
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +26,16 @@ class Cascade:
 
     An attack is made on what the ones before left whole; where their goal takes every step, on every sample.
     carried: whether an attack that starts at given images starts at the best ones of those before it.
-    Raises InputError if there is no attack, or one of another norm.
+    near: for each attack, which samples are worth it: those whose margin is at most this share of the clean image's
+    away from breaking, 1 for all; all unless told. So the dear attacks at the end go to the few that are close.
+    Raises InputError if there is no attack, one of another norm, or not as many shares as attacks.
     """
 
     name: str
     threat: Threat
     attacks: tuple[Attack, ...]
     carried: bool = False
+    near: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.attacks:
@@ -39,6 +43,8 @@ class Cascade:
         norms = {attack.threat.ball.name for attack in self.attacks}
         if norms != {self.threat.ball.name}:
             raise InputError(f"expected attacks of {self.threat.ball.name} alone, got {', '.join(sorted(norms))}")
+        if self.near and len(self.near) != len(self.attacks):
+            raise InputError(f"expected near for each of {len(self.attacks)} attacks, got {len(self.near)}")
 
     @property
     def targeted(self) -> bool:
@@ -61,14 +67,20 @@ class Cascade:
         Arguments and errors as of a single attack.
         """
         worst: Result | None = None
+        clean: Tensor | None = None
         indices = torch.arange(len(x), device=x.device) if indices is None else indices.to(x.device)
         for at, attack in enumerate(self.attacks):
             if worst is None:
                 ids = torch.arange(len(x), device=x.device)
             else:
-                ids = _left(worst, attack.goal).nonzero().squeeze(1)
+                left = _left(worst, attack.goal)
+                if self.near and self.near[at] < 1 and attack.goal.leaves:
+                    if clean is None:
+                        clean = self._clean(model, x, y, worst, settings)
+                    left &= -worst.margin <= -self.near[at] * clean
+                ids = left.nonzero().squeeze(1)
                 if not len(ids):
-                    break
+                    continue
             hear = None if observe is None else _relayed(observe, worst, len(ids), at, len(self.attacks))
             begun: dict[str, Any] = {
                 key: value[ids] if isinstance(value, Tensor) else value for key, value in settings.items()
@@ -82,6 +94,21 @@ class Cascade:
             worst = found if worst is None else _joined(worst, found, ids, attack.goal)
         assert worst is not None
         return worst
+
+    def _clean(
+        self, model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, worst: Result, settings: dict[str, Any]
+    ) -> Tensor:
+        """The margins of the clean images that hold, one more pass of each; of the others zero."""
+        margins = torch.zeros_like(worst.margin)
+        rows = (~worst.broken).nonzero().squeeze(1)
+        mode, seed = settings.get("mode", "eval"), settings.get("seed", 0)
+        with Victim(model, mode=mode, targeted=self.targeted, seed=seed, device=x.device) as victim:
+            for ids in rows.split(256):
+                before = victim.forwards
+                logits = self.attacks[0].gradient.look(victim, x[ids], y[ids])
+                margins[ids] = victim.margin(logits, y[ids]).to(margins)
+                worst.forwards[ids] += (victim.forwards - before) // len(ids)
+        return margins
 
     def at(self, eps: Radius) -> Cascade:
         """Returns the same cascade with another radius."""

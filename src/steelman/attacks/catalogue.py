@@ -10,21 +10,29 @@ from steelman.attacks.apgd import apgd, apgd_dlr, apgd_t
 from steelman.attacks.attack import Attack
 from steelman.attacks.boundary import boundary
 from steelman.attacks.cascade import Cascade
+from steelman.attacks.corruptions import corruptions
 from steelman.attacks.cw import cw
 from steelman.attacks.ddn import ddn
 from steelman.attacks.deepfool import deepfool
 from steelman.attacks.ead import ead
+from steelman.attacks.estimates import nes, spsa
 from steelman.attacks.fab import fab, fab_t
 from steelman.attacks.fmn import fmn
 from steelman.attacks.gama import gama, gama_fw
 from steelman.attacks.geoda import geoda
 from steelman.attacks.hopskipjump import hopskipjump
+from steelman.attacks.jsma import jsma
 from steelman.attacks.lbfgs import lbfgs
 from steelman.attacks.momentum import mifgsm
 from steelman.attacks.odi import odi
+from steelman.attacks.one_pixel import one_pixel
+from steelman.attacks.patch import lavan, patch
 from steelman.attacks.sigma_zero import sigma_zero
+from steelman.attacks.spatial import spatial
 from steelman.attacks.square import square
 from steelman.attacks.steepest import bim, fgsm, pgd
+from steelman.attacks.transfer import transfer
+from steelman.attacks.universal import Universal, sgd_uap, universal
 from steelman.errors import unknown
 
 Knows = Literal["gradients", "scores", "decisions", "another model", "nothing"]
@@ -39,7 +47,7 @@ class Entry:
     for the smallest.  targeted: whether it can be.  cost: of one sample that holds, at the defaults.
     """
 
-    recipe: Callable[..., Attack | Cascade]
+    recipe: Callable[..., Attack | Cascade | Universal]
     paper: str
     norms: tuple[str, ...]
     knows: Knows
@@ -47,7 +55,7 @@ class Entry:
     targeted: bool
     cost: str
 
-    def __call__(self, *arguments: Any, **settings: Any) -> Attack | Cascade:
+    def __call__(self, *arguments: Any, **settings: Any) -> Attack | Cascade | Universal:
         """Returns the attack with these settings."""
         return self.recipe(*arguments, **settings)
 
@@ -66,6 +74,9 @@ catalogue: dict[str, Entry] = {
     "apgd-dlr": Entry(apgd_dlr, "Croce & Hein 2020, 2021", ALL, "gradients", "within eps", True, "100 gradients"),
     "apgd-t": Entry(apgd_t, "Croce & Hein 2020, 2021", ALL, "gradients", "within eps", False, "900 gradients"),
     "square": Entry(square, "Andriushchenko et al. 2020", ALL, "scores", "within eps", True, "5,000 queries"),
+    "nes": Entry(nes, "Ilyas et al. 2018", ("Linf", "L2"), "scores", "within eps", True, "10,000 queries"),
+    "spsa": Entry(spsa, "Uesato et al. 2018", ("Linf", "L2"), "scores", "within eps", True, "12,900 queries"),
+    "one-pixel": Entry(one_pixel, "Su et al. 2019", ("L0",), "scores", "within eps", True, "40,400 queries"),
     "boundary": Entry(boundary, "Brendel et al. 2018", ("L2",), "decisions", "smallest", True, "25,000 queries"),
     "geoda": Entry(geoda, "Rahmati et al. 2020", ALL, "decisions", "smallest", False, "5,000 queries"),
     "hopskipjump": Entry(
@@ -82,6 +93,26 @@ catalogue: dict[str, Entry] = {
     "lbfgs": Entry(lbfgs, "Szegedy et al. 2014", ("L2",), "gradients", "smallest", True, "900 gradients"),
     "cw": Entry(cw, "Carlini & Wagner 2017", ("L2", "Linf", "L0"), "gradients", "smallest", True, "9,000 gradients"),
     "ead": Entry(ead, "Chen et al. 2018", ("L1",), "gradients", "smallest", True, "9,000 gradients"),
+    "universal": Entry(
+        universal,
+        "Moosavi-Dezfooli et al. 2017",
+        ("Linf", "L2"),
+        "gradients",
+        "within eps",
+        False,
+        "25 to 900 gradients",
+    ),
+    "sgd-uap": Entry(sgd_uap, "Shafahi et al. 2020", ("Linf", "L2"), "gradients", "within eps", True, "20 gradients"),
+    "transfer": Entry(transfer, "Papernot et al. 2016", (*ALL, "L0"), "another model", "within eps", False, "1 query"),
+    "patch": Entry(patch, "Brown et al. 2017", ("L0",), "gradients", "outside every ball", True, "160 gradients"),
+    "lavan": Entry(lavan, "Karmon et al. 2018", ("L0",), "gradients", "outside every ball", True, "500 gradients"),
+    "spatial": Entry(
+        spatial, "Engstrom et al. 2019", ("Linf",), "decisions", "outside every ball", True, "775 queries"
+    ),
+    "corruptions": Entry(
+        corruptions, "Hendrycks & Dietterich 2019", ("Linf",), "nothing", "outside every ball", False, "90 queries"
+    ),
+    "jsma": Entry(jsma, "Papernot et al. 2016", ("L0",), "gradients", "smallest", True, "7 % of D gradients a class"),
 }
 """By name, the simplest first."""
 

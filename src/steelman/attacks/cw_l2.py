@@ -80,7 +80,7 @@ class CarliniL2:
         """Returns (N,) bool: whose last search is over."""
         last = state.bracket.turn + 1 >= self.searches
         if self.warm:
-            last |= state.bracket.narrow
+            last |= state.bracket.within(0.1)
         return last & self._checked(problem, state, probe)[0] if bool(last.any()) else last
 
     def _checked(self, problem: Problem, state: Searching, probe: Probe) -> tuple[Tensor, Tensor, Tensor]:

@@ -41,7 +41,8 @@ class ElasticNet:
 
     searches: how many c.  per_search: moves of each.  size: of the first step; the others fall as the root of what is
     left.  first, factor: of c.  beta: the weight of L1, and what a step shrinks every change by.
-    confidence, checks: as CarliniL2's.
+    confidence, warm: as CarliniL2's.  checks: too, but a search that has broken its sample is never given up: its last
+    and smallest steps are those that make the change small.
     """
 
     searches: int
@@ -52,7 +53,7 @@ class ElasticNet:
     beta: float
     confidence: float
     checks: int
-    warm: bool = False
+    warm: bool
 
     from_input: ClassVar[bool] = True
     asks: ClassVar[Asks] = "gradient"
@@ -91,7 +92,9 @@ class ElasticNet:
 
     def done(self, problem: Problem, state: Shrinking, probe: Probe) -> Tensor:
         """Returns (N,) bool: whose last search is over."""
-        last = (state.bracket.turn + 1 >= self.searches) | state.bracket.narrow
+        last = state.bracket.turn + 1 >= self.searches
+        if self.warm:
+            last |= state.bracket.within(0.1)
         return last & self._checked(problem, state, probe)[0] if bool(last.any()) else last
 
     def _checked(self, problem: Problem, state: Shrinking, probe: Probe) -> tuple[Tensor, Tensor, Tensor]:
@@ -101,8 +104,8 @@ class ElasticNet:
         missing = (self.confidence - probe.value).clamp_min(0)
         loss = moved.square().sum(1) + self.beta * moved.abs().sum(1) + state.bracket.c * missing
         due = (t % every == 0) & (t > 0)
-        stuck = due & (loss > 0.9999 * state.before) & bool(self.checks)
         broken = state.broken | (probe.margin > 0) & (probe.value >= self.confidence)
+        stuck = due & ~broken & (loss > 0.9999 * state.before) & bool(self.checks)
         return (t >= self.per_search) | stuck, broken, torch.where(due, loss, state.before)
 
 
@@ -116,6 +119,7 @@ def ead(
     first: float = 1e-3,
     confidence: float = 0.0,
     checks: int = 10,
+    warm: bool = True,
     targeted: bool = False,
 ) -> Attack:
     """Returns the elastic-net attack: a small L1 change, by FISTA on L2, beta times L1 and c times the missing margin.
@@ -123,11 +127,14 @@ def ead(
     threat: L1, whose radius is how far a change may go; any size unless told.
     beta: the weight of L1.  searches: of c.  steps: of each.  size: of the first step.
     first: the first c, ten times as large while the sample holds.  confidence: the margin to reach, in logits.
-    checks: how often in a search it is given up if it no longer gets better; 0 for never.
+    checks: how often in a search that has not broken its sample it is given up if it no longer gets better; 0 for
+    never.
+    warm: whether a search starts where the last one ended, and none is begun once c is known to a tenth; False for the
+    code's, from the clean image, all of them.
     Raises InputError for another norm.
     Source: Chen et al. 2018, algorithm 1, and its code's numbers. The smallest L1 change is kept (its L1 rule). The
-    victim is asked once a step, at the extrapolated point, which is a candidate too, and not at the iterate beside it;
-    no search is begun once c is known to a tenth. Distances are measured in sides of the box.
+    victim is asked once a step, at the extrapolated point, brought into the box, which is the candidate, and not again
+    at the iterate beside it. Distances are measured in sides of the box.
     """
     rule = ElasticNet(
         searches=count(searches, "searches"),
@@ -138,6 +145,7 @@ def ead(
         beta=positive(beta, "beta"),
         confidence=confidence,
         checks=count(checks, "checks", 0),
+        warm=warm,
     )
     threat = smallest(threat, "ead", "L1")
     return Attack(name="ead", threat=threat, rule=rule, loss=margin, targeted=targeted, goal=goal_of(confidence))

@@ -81,7 +81,7 @@ def _search(search: Search, oracle: Oracle, observe: Observer | None) -> None:
     oracle.look_at_clean()
     waiting = (~oracle.done).nonzero().squeeze(1)
     total, finished = len(oracle.problem.x), int(oracle.done.sum())
-    for rows in waiting.split(oracle.slots):
+    for rows in waiting.split(oracle.slots) if len(waiting) else ():
         part = oracle.part(rows)
 
         def tell(rows: Tensor = rows, part: Oracle = part, finished: int = finished) -> None:

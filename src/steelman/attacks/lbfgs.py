@@ -101,7 +101,7 @@ class QuasiNewton:
 
     def done(self, problem: Problem, state: Curving, probe: Probe) -> Tensor:
         """Returns (N,) bool: whose last search is over."""
-        last = (state.bracket.turn + 1 >= self.searches) | state.bracket.narrow
+        last = (state.bracket.turn + 1 >= self.searches) | state.bracket.within(0.01)
         if not bool(last.any()):
             return last
         return last & (probe.k > 0) & self._judged(problem, state, probe)[1]

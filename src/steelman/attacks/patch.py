@@ -210,9 +210,7 @@ def lavan(
     Source: Karmon, Zoran & Goldberg 2018 (LaVAN), section 3 and its 2 % of the image; signed steps and places at random
     are ours.
     """
-    rule = Localised(
-        steps=count(steps), size=positive(size, "size"), area=positive(share(area, "area"), "area")
-    )
+    rule = Localised(steps=count(steps), size=positive(size, "size"), area=positive(share(area, "area"), "area"))
     return Attack(
         name="lavan", threat=_boxed(threat), rule=rule, targeted=targeted, restarts=count(restarts, "restarts")
     )

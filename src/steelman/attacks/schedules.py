@@ -14,6 +14,8 @@ from steelman.norms import Radius, column
 Schedule = Callable[[Problem, Tensor], Radius]
 Start = Callable[[Problem], Tensor]
 
+_PARTS = (4, 7, 3, 5, 2)
+
 
 def at_input(problem: Problem) -> Tensor:
     """Returns the clean images themselves."""
@@ -30,6 +32,27 @@ def at_corner(problem: Problem) -> Tensor:
     sign = problem.streams.derive("start").uniform(problem.x).sub_(0.5).sign_()
     move = torch.where(sign == 0, 1, sign) * column(problem.threat.eps, problem.x)
     return problem.threat.project(problem.x + move, around=problem.x)
+
+
+def at_blocks(problem: Problem) -> Tensor:
+    """Returns an image on the sphere of each ball that is lighter or darker in blocks, at random, clipped to the box.
+
+    Blocks have a quarter of the image's side, and at later attempts a seventh, a third, a fifth and a half. Where a
+    gradient says little they lead on where single pixels do not, as they do for Square (Andriushchenko et al. 2020).
+    Without two axes to have blocks in, and in sparse norms, a random image of the ball.
+    """
+    x = problem.x
+    if x.dim() < 3 or problem.threat.ball.sparse:
+        return at_random(problem)
+    grid = problem.streams.derive("start").uniform(x[..., :8, :8]) < 0.5
+    moved = torch.empty_like(x)
+    for at, parts in enumerate(_PARTS):
+        own = problem.attempt % len(_PARTS) == at
+        if bool(own.any()):
+            down, across = (torch.arange(n, device=x.device) * min(parts, 8, n) // n for n in x.shape[-2:])
+            moved[own] = torch.where(grid[own][..., down, :][..., across], 1.0, -1.0).to(x.dtype)
+    step = problem.threat.ball.steepest(moved) * column(problem.threat.eps, x)
+    return problem.threat.project(x + step, around=x)
 
 
 def at_given(problem: Problem) -> Tensor:

@@ -93,6 +93,6 @@ def transfer(
         raise InputError(f"expected an attack to craft with, as in transfer(pgd(Linf(.1)), model), got {attack!r}")
     if not callable(surrogate):
         raise InputError(f"expected a model as the surrogate, got {surrogate!r}: load it first, as in models.load(...)")
-    called = called or getattr(surrogate, "__name__", type(surrogate).__name__)
-    rule = Crafted(attack=attack.with_goal(goal or Worst()), surrogate=surrogate, called=called)
+    own = str(getattr(surrogate, "__name__", type(surrogate).__name__))
+    rule = Crafted(attack=attack.with_goal(goal or Worst()), surrogate=surrogate, called=called or own)
     return Attack(name=f"transfer-{attack.name}", threat=attack.threat, rule=rule, targeted=attack.targeted)

@@ -60,6 +60,7 @@ class Changed:
 class Universal:
     """An attack that learns one change from all images of a call and shows it on each; called as an attack is.
 
+    Images that are broken as they stand teach nothing, unless all are.
     What it finds for an image depends on the others of the call, by definition, though not on their order. `learnt` and
     `showing` take the two halves apart, to learn on some images and judge on others.
     """
@@ -90,9 +91,7 @@ class Universal:
         """
         change, forwards, backwards = self._learn(model, x, y, seed, indices, slots, mode)
         judge = self.showing(change)
-        found = judge(
-            model, x, y, seed=seed, indices=indices, slots=slots, mode=mode, observe=observe, **settings
-        )
+        found = judge(model, x, y, seed=seed, indices=indices, slots=slots, mode=mode, observe=observe, **settings)
         return found._replace(forwards=found.forwards + forwards, backwards=found.backwards + backwards)
 
     def learnt(
@@ -159,7 +158,12 @@ class Universal:
             with Victim(model, mode=mode, targeted=self.targeted, seed=seed, device=x.device) as victim:
                 room = slots or (1024 if x.is_cuda else 128)
                 oracle = Oracle(victim, problem, goal=Worst(), estimator=self.gradient, slots=room)
-                change = self.learner.learn(oracle)
+                oracle.look_at_clean()
+                holds = (~oracle.tally.natural).nonzero().squeeze(1)
+                rows = holds if len(holds) else torch.arange(len(x), device=x.device)
+                part = oracle.part(rows)
+                change = self.learner.learn(part)
+                oracle.merge(rows, part)
         return change, oracle.tally.forwards, oracle.tally.backwards
 
 
@@ -203,6 +207,9 @@ class ByDeepFool:
                 return total
             if step == self.steps:
                 break
+            # Where the box stops a pixel, DeepFool's step would be lost, and with it its few steps.
+            low, high, here = own.threat.low, own.threat.high, at[:, None]
+            grad = grad.masked_fill(((here <= low) & (grad < 0)) | ((here >= high) & (grad > 0)), 0)
             length = grad.flatten(2).norm(dim=2)
             far = torch.where(length > 0, value.abs() / length, torch.inf)
             nearest = int(far.argmin())
@@ -272,7 +279,7 @@ class ByAscent:
 
 
 def in_order(problem: Problem, turn: int) -> Tensor:
-    """Returns (N,), int64: the samples in an order drawn by their own streams, so that it is no matter how they came."""
+    """Returns (N,), int64: the samples in an order that their own streams draw, however they came."""
     drawn = problem.streams.derive("order").derive(turn).bits(1).squeeze(1)
     return drawn.argsort()
 

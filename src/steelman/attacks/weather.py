@@ -12,7 +12,7 @@ from steelman.streams import Streams
 
 
 def brightness(x: Tensor, numbers: tuple[float, ...], streams: Streams, scale: float) -> Tensor:
-    """Returns the images with more light, hue and saturation as before; numbers: what is added to the largest channel."""
+    """Returns the images with more light, hue and saturation as before; numbers: what is added to the top channel."""
     value = x.amax(1, keepdim=True)
     brighter = (value + numbers[0]).clamp_max(1)
     return torch.where(value > 0, x * (brighter / value.clamp_min(torch.finfo(x.dtype).tiny)), brighter)
