@@ -14,6 +14,7 @@ from PIL import Image
 from steelman import data, weights
 from steelman.cli import main
 from steelman.models import CNN
+from steelman.training import named
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +102,15 @@ def test_train_writes_weights_that_evaluate_takes(tmp_path: Path) -> None:
     assert call(*words) == 0
     again = weights.read("c.safetensors")
     assert all(torch.equal(first[0][name], again[0][name]) for name in first[0])
+    harden = ("train", "robust", "--data", "own", "--model", "lenet", "--norm", "L2", "--eps", 0.5, "--steps", 2)
+    assert call(*harden, "--epochs", 1, "--batch-size", 8, "--out", "r.safetensors") == 0
+    hardened = weights.read("r.safetensors")[1]
+    assert hardened["model"] == "lenet"
+    assert "L2(eps=0.5)" in hardened["objective"]
+    assert hardened["recipe"]["average"] == named("robust").average
+    assert hardened["recipe"]["weight_decay"] == named("robust").weight_decay != named("lenet").weight_decay
+    hold = ("evaluate", "--data", "own", "--model", "lenet", "--weights", "r.safetensors", "--norm", "L2")
+    assert call(*hold, "--eps", 0.5, "--out", "runs/r") == 0
     purify = ("train", "purifier", "--data", "own", "--classifier", "cnn", "--weights", "c.safetensors")
     assert call(*purify, "--epochs", 1, "--batch-size", 8, "--out", "p.safetensors") == 0
     look = ("evaluate", "--data", "own", "--model", "cnn", "--weights", "c.safetensors", "--defence", "p.safetensors")
@@ -267,6 +277,24 @@ MISTAKES = {
     "train on a test set alone": (
         ("train", "classifier", "--data", "{own}", "--out", "w.safetensors"),
         "expected training images",
+    ),
+    "robust to what": (("train", "robust", "--out", "w.safetensors"), "expected --eps, the radius"),
+    "robust to a negative eps": (("train", "robust", "--eps", -1, "--out", "w.safetensors"), "expected eps >= 0"),
+    "robust by no steps": (
+        ("train", "robust", "--eps", 0.3, "--steps", 0, "--out", "w.safetensors"),
+        "expected steps as a whole number",
+    ),
+    "robust by steps of no size": (
+        ("train", "robust", "--eps", 0.3, "--size", "nan", "--out", "w.safetensors"),
+        "expected size as a number > 0",
+    ),
+    "robust on a test set alone": (
+        ("train", "robust", "--data", "{own}", "--eps", 0.3, "--out", "w.safetensors"),
+        "expected training images",
+    ),
+    "eps for a plain classifier": (
+        ("train", "classifier", "--eps", 0.3, "--out", "w.safetensors"),
+        "expected no --eps for train classifier",
     ),
     "share out of range": (
         ("train", "classifier", "--data", "{own}", "--share", 2, "--out", "w.safetensors"),

@@ -9,7 +9,7 @@ from torch import nn
 
 from steelman import models, weights
 from steelman.errors import InputError
-from steelman.models import CNN, VGG16, PaperVGG, Resized, folded, resize, transfer
+from steelman.models import CNN, VGG16, LeNet, PaperVGG, Resized, folded, resize, transfer
 
 
 def images(n=2, channels=1, side=32):
@@ -52,6 +52,31 @@ def test_the_compact_classifier_is_small_and_takes_any_side(side):
     assert parameters(model) <= 1_000_000
     with torch.no_grad():
         assert model(images(side=side)).shape == (2, 10)
+
+
+def test_the_small_lenet_is_the_network_of_the_paper_with_other_widths(tmp_path):
+    model = LeNet(channels=3, classes=7)
+    body = nn.Sequential(
+        *(nn.Conv2d(3, 16, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(16, 32, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(32 * 7 * 7, 128), nn.ReLU(), nn.Linear(128, 7)),
+    )
+    body.load_state_dict(dict(zip(body.state_dict(), model.state_dict().values(), strict=True)))
+    x, same = images(4, 3, 28).requires_grad_(), images(4, 3, 28).requires_grad_()
+    assert torch.allclose(model(x), body(same), atol=1e-5)
+    model(x).square().sum().backward()
+    body(same).square().sum().backward()
+    assert torch.allclose(x.grad, same.grad, atol=1e-5)
+    weights.write(LeNet(), tmp_path / "lenet.safetensors", {})
+    assert (tmp_path / "lenet.safetensors").stat().st_size < 900_000
+
+
+@pytest.mark.parametrize("side", [4, 28, 33])
+def test_the_small_lenet_takes_any_side_and_answers_the_same_in_training(side):
+    model, x = LeNet(), images(side=side)
+    with torch.no_grad():
+        assert model(x).shape == (2, 10)
+        assert torch.equal(model.train()(x), model.eval()(x))
 
 
 def test_vgg16_is_configuration_d():

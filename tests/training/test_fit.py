@@ -37,7 +37,7 @@ class Points:
 class Side:
     """Cross-entropy with dropout's noise in it, judged by accuracy."""
 
-    def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+    def loss(self, model: nn.Module, batch: tuple[Tensor, ...], done: float) -> Tensor:
         return F.cross_entropy(model(batch[0]), batch[1])
 
     def validate(self, model: nn.Module, validation: Examples) -> Mapping[str, float]:
@@ -122,12 +122,25 @@ def test_validation_images_never_train() -> None:
 
     @dataclass(frozen=True)
     class Watching(Side):
-        def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+        def loss(self, model: nn.Module, batch: tuple[Tensor, ...], done: float) -> Tensor:
             assert not any(torch.equal(row, held) for row in batch[0] for held in validation.x)
             return F.cross_entropy(model(batch[0]), batch[1])
 
     fit(network(), Watching(), train, validation, RECIPE)
     assert train.asked == set(range(64))
+
+
+def test_an_objective_hears_how_much_of_the_training_is_over() -> None:
+    heard: list[float] = []
+
+    @dataclass(frozen=True)
+    class Listening(Side):
+        def loss(self, model: nn.Module, batch: tuple[Tensor, ...], done: float) -> Tensor:
+            heard.append(done)
+            return F.cross_entropy(model(batch[0]), batch[1])
+
+    fit(network(), Listening(), Points(64, 0), Points(9, 1), RECIPE)
+    assert heard == [step / 24 for step in range(24)]
 
 
 def test_it_keeps_the_best_epoch_and_stops_when_patience_ends() -> None:

@@ -13,6 +13,7 @@ from steelman.errors import InputError, unknown
 from steelman.models.cnn import CNN
 from steelman.models.compiled import Compiled
 from steelman.models.folding import folded
+from steelman.models.lenet import LeNet
 from steelman.models.resized import Resized, resize
 from steelman.models.vgg import VGG16, PaperVGG, transfer
 
@@ -21,6 +22,7 @@ __all__ = [
     "SIDE_32",
     "VGG16",
     "Compiled",
+    "LeNet",
     "PaperVGG",
     "Resized",
     "build",
@@ -32,7 +34,12 @@ __all__ = [
     "transfer",
 ]
 
-catalogue: dict[str, Callable[..., nn.Module]] = {"cnn": CNN, "vgg16": VGG16, "paper_vgg": PaperVGG}
+catalogue: dict[str, Callable[..., nn.Module]] = {
+    "cnn": CNN,
+    "lenet": LeNet,
+    "vgg16": VGG16,
+    "paper_vgg": PaperVGG,
+}
 
 SIDE_32 = frozenset({"vgg16", "paper_vgg"})
 """Models that want images of 32×32."""

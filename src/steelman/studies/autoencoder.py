@@ -50,7 +50,7 @@ class Reconstruct:
     attack: str
     classifier: str
 
-    def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+    def loss(self, model: nn.Module, batch: tuple[Tensor, ...], done: float = 1.0) -> Tensor:
         """Returns the mean over pixels and images of (attacked, clean)."""
         hurt, clean = batch
         return F.mse_loss(model(hurt).float(), clean)

@@ -2,13 +2,14 @@
 
 from steelman.training.checkpoint import Epoch, Examples
 from steelman.training.fit import Objective, Observer, Progress, fit
-from steelman.training.objectives import Classify, Purify, accuracy
+from steelman.training.objectives import Adversarial, Classify, Purify, accuracy
 from steelman.training.recipe import Recipe
-from steelman.training.recipes import RECIPES, Trained, classifier, named, purifier, record
+from steelman.training.recipes import RECIPES, Trained, classifier, named, purifier, record, robust
 from steelman.training.seeding import seeded
 
 __all__ = [
     "RECIPES",
+    "Adversarial",
     "Classify",
     "Epoch",
     "Examples",
@@ -24,5 +25,6 @@ __all__ = [
     "named",
     "purifier",
     "record",
+    "robust",
     "seeded",
 ]

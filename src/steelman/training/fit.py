@@ -24,10 +24,10 @@ from steelman.victim import reseed
 class Objective(Protocol):
     """What is minimised, and how a model is judged on images that never train.
 
-    Its repr is its record, and tells two objectives apart.
+    Its repr is its record, and tells two objectives apart.  done: the share of the training that is over, in [0, 1).
     """
 
-    def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor: ...
+    def loss(self, model: nn.Module, batch: tuple[Tensor, ...], done: float, /) -> Tensor: ...
     def validate(self, model: nn.Module, validation: Examples) -> Mapping[str, float]: ...
 
 
@@ -104,7 +104,7 @@ def _step(run: Run, objective: Objective, batch: tuple[Tensor, ...], recipe: Rec
     for group in run.optimiser.param_groups:
         group["lr"] = recipe.rate_at(done)
     with precision(recipe.precision, device):
-        loss = objective.loss(run.model, tuple(part.to(device, non_blocking=True) for part in batch))
+        loss = objective.loss(run.model, tuple(part.to(device, non_blocking=True) for part in batch), done)
     value = float(loss.detach())
     if not math.isfinite(value):
         raise InputError(

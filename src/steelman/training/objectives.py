@@ -1,4 +1,4 @@
-"""What is minimised: a classifier on labels, a purifier on what an attack did to its classifier."""
+"""What is minimised: a classifier on labels, on images or on what an attack makes of them, and a purifier."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from steelman.attacks import Attack
+from steelman.errors import InputError
 from steelman.training.checkpoint import Examples
 from steelman.weights import digest
 
@@ -27,16 +28,21 @@ class Classify:
     flip: bool = False
     erase: int = 0
 
-    def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+    def loss(self, model: nn.Module, batch: tuple[Tensor, ...], done: float = 1.0) -> Tensor:
         """Returns the mean loss of (x, y)."""
         x, y = batch
-        return F.cross_entropy(model(self._augmented(x)).float(), y, label_smoothing=self.smoothing)
+        return self.reading(model, self.augmented(x), y)
+
+    def reading(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Returns the mean smoothed cross-entropy of images as they are."""
+        return F.cross_entropy(model(x).float(), y, label_smoothing=self.smoothing)
 
     def validate(self, model: nn.Module, validation: Examples) -> Mapping[str, float]:
         """Returns the accuracy on clean images."""
         return {"accuracy": accuracy(model, validation)}
 
-    def _augmented(self, x: Tensor) -> Tensor:
+    def augmented(self, x: Tensor) -> Tensor:
+        """Returns the images shifted, mirrored and erased, each in its own way."""
         if self.shift:
             x = _shifted(x, self.shift)
         if self.flip:
@@ -44,6 +50,53 @@ class Classify:
         if self.erase:
             x = _erased(x, self.erase)
         return x
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adversarial:
+    """Cross-entropy on what an attack makes of each batch; judged by accuracy under another, then on clean images.
+
+    The model is attacked as it is after every step, in evaluation mode: without dropout, and with the batch statistics
+    that it will be judged with, which the attack does not move. It learns in training mode. The attack runs in bf16 if
+    the fit does.
+
+    attack: run on every batch; with the goal Last(), since the end of the ascent is wanted and no early stop.
+    held: the attack that judges.
+    ramp: the share of the training over which eps rises evenly from 0 to the attack's; 0 for all of it at once, under
+    which a small network on MNIST at .3 may go on giving every image the same answer.
+    classify: the augmentation before the attack, and the smoothing after it.
+    Source: Madry et al. 2018, eq. 2.1; evaluation mode: Pang et al. 2021 (Bag of Tricks), section 3. The ramp is ours.
+    """
+
+    attack: Attack
+    held: Attack
+    ramp: float = 0.0
+    classify: Classify = field(default_factory=Classify)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.ramp <= 1:
+            raise InputError(f"expected ramp as a share in [0, 1], got {self.ramp!r}")
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, ...], done: float = 1.0) -> Tensor:
+        """Returns the mean loss of (x, y) under attack, at the eps of this moment of the training."""
+        x, y = batch
+        x = self.classify.augmented(x)
+        seed = int(torch.randint(2**31, ()))
+        attack = self.attack.at(self.attack.threat.eps * done / self.ramp) if done < self.ramp else self.attack
+        hurt = attack(model, x, y, seed=seed, slots=len(x), precision=_precision(x)).x
+        return self.classify.reading(model, hurt, y)
+
+    def validate(self, model: nn.Module, validation: Examples) -> Mapping[str, float]:
+        """Returns the accuracy under the held attack, and on clean images."""
+        device = next(model.parameters()).device
+        x, y = (part.to(device) for part in validation.batch(torch.arange(len(validation))))
+        found = self.held(model, x, y, precision=_precision(x))
+        return {f"{self.held.name} {self.held.threat.eps:g}": found.accuracy, "clean": accuracy(model, validation)}
+
+
+def _precision(x: Tensor) -> str:
+    """The precision that the fit runs in; an attack's own would otherwise take its place."""
+    return "bf16" if torch.is_autocast_enabled(x.device.type) else "fp32"
 
 
 def accuracy(model: nn.Module, examples: Examples, batch_size: int = 500) -> float:
@@ -103,7 +156,7 @@ class Purify:
         settings = f"attacks={self.attacks!r}, held={self.held!r}, clean={self.clean}, fidelity={self.fidelity}"
         return f"Purify({settings}, classifier={digest(self.classifier)[:16]})"
 
-    def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+    def loss(self, model: nn.Module, batch: tuple[Tensor, ...], done: float = 1.0) -> Tensor:
         """Returns the mean loss of (x, y)."""
         x, y = batch
         purified = model(self._attacked(x, y)).float()
