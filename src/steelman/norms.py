@@ -220,10 +220,42 @@ def column(value: Radius, like: Tensor) -> Radius:
     return value.to(like).view(-1, *[1] * (like.dim() - 1))
 
 
+def l1_in_box(delta: Tensor, eps: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Returns the nearest point to each sample of delta, (N, *S), whose L1 norm is at most eps and which is in a box.
+
+    eps: (N,).  low, high: (N, *S), with low <= 0 <= high.
+    The magnitudes shrink by one cut for each sample and are capped by the box. What is left of them is piecewise linear
+    in the cut; Newton's method finds it on its own piece, and a bracket that bisection narrows keeps it from circling.
+    Source: the projection of Croce & Hein 2021 (Mind the box), proposition 2.1, which they find by sorting.
+    """
+    flat, eps = delta.flatten(1), eps[:, None]
+    size = flat.abs()
+    cap = torch.where(flat > 0, high.flatten(1), -low.flatten(1))
+    below, above = torch.zeros_like(eps), size.amax(1, keepdim=True)
+    cut, close = below, 4 * torch.finfo(delta.dtype).eps * eps
+    for turn in range(100):
+        left = size - cut
+        over = torch.minimum(left.clamp_min(0), cap).sum(1, keepdim=True) - eps
+        found = (over.abs() <= close) | ((cut == 0) & (over <= 0))
+        if bool(found.all()):
+            break
+        below, above = torch.where(over > 0, cut, below), torch.where(over > 0, above, cut)
+        free = torch.where(over > 0, (left > 0) & (left <= cap), (left >= 0) & (left < cap)).sum(1, keepdim=True)
+        newton = cut + over / free
+        inside = (newton > below) & (newton < above) & (turn % 4 < 3)
+        cut = torch.where(found, cut, torch.where(inside, newton, (below + above) / 2))
+    else:
+        cut = torch.where(found, cut, above)
+    kept = torch.minimum((size - cut).clamp_min(0), cap)
+    kept *= (eps / kept.sum(1, keepdim=True).clamp_min(_tiny(delta))).clamp_max(1)
+    return flat.sign().mul_(kept).view_as(delta)
+
+
 def _top(value: Tensor, count: Radius) -> Tensor:
     """(N, D) bool: each row's `count` largest entries, a number or (N, 1), rounded down; of equal entries the first."""
-    rank = value.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-    return rank + 1 <= count
+    order = value.argsort(dim=1, descending=True, stable=True)
+    chosen = torch.arange(1, value.shape[1] + 1, device=value.device) <= count
+    return torch.zeros_like(order, dtype=torch.bool).scatter_(1, order, chosen.expand_as(order))
 
 
 def _tiny(like: Tensor) -> float:

@@ -30,10 +30,13 @@ SHAPES = [(12,), (3, 4), (1, 4, 3)]
 OF_A_SET = ("universal", "sgd-uap")
 """Attacks whose result for an image depends on the others of the call, by definition."""
 
+CASCADES = ("autoattack", "standard")
+"""Made of other attacks, all of which are tried; test_cascade.py and test_standard.py try these."""
+
 INSIDE_A_BALL = [
     name
     for name, entry in catalogue.items()
-    if entry.finds != "outside every ball" and entry.knows != "another model" and name not in OF_A_SET
+    if entry.finds != "outside every ball" and entry.knows != "another model" and name not in OF_A_SET + CASCADES
 ]
 """What is tried here; test_outside.py tries the others."""
 

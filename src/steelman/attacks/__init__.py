@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from steelman.attacks.apgd import apgd, apgd_dlr, apgd_t
 from steelman.attacks.attack import Attack, Result
+from steelman.attacks.autoattack import autoattack
 from steelman.attacks.boundary import boundary
 from steelman.attacks.cascade import Cascade
-from steelman.attacks.catalogue import Entry, catalogue, named
+from steelman.attacks.catalogue import AnyAttack, Entry, catalogue, named
 from steelman.attacks.corruptions import accuracies, corruptions
 from steelman.attacks.cw import cw
 from steelman.attacks.ddn import ddn
@@ -28,16 +29,18 @@ from steelman.attacks.odi import diversified, odi
 from steelman.attacks.one_pixel import one_pixel
 from steelman.attacks.patch import lavan, patch
 from steelman.attacks.problem import Probe, Problem, Rule
-from steelman.attacks.schedules import Fixed, OfEps, at_corner, at_given, at_input, at_random
+from steelman.attacks.schedules import Fixed, OfEps, at_blocks, at_corner, at_given, at_input, at_random
 from steelman.attacks.sigma_zero import sigma_zero
 from steelman.attacks.spatial import spatial
 from steelman.attacks.square import square
+from steelman.attacks.standard import Settling, standard
 from steelman.attacks.steepest import Steepest, bim, fgsm, pgd
 from steelman.attacks.sweep import sweep
 from steelman.attacks.transfer import transfer
 from steelman.attacks.universal import Universal, sgd_uap, universal
 
 __all__ = [
+    "AnyAttack",
     "Attack",
     "Break",
     "Cascade",
@@ -52,6 +55,7 @@ __all__ = [
     "Progress",
     "Result",
     "Rule",
+    "Settling",
     "Steepest",
     "Universal",
     "Worst",
@@ -59,10 +63,12 @@ __all__ = [
     "apgd",
     "apgd_dlr",
     "apgd_t",
+    "at_blocks",
     "at_corner",
     "at_given",
     "at_input",
     "at_random",
+    "autoattack",
     "averaged",
     "bim",
     "boundary",
@@ -98,6 +104,7 @@ __all__ = [
     "spatial",
     "spsa",
     "square",
+    "standard",
     "sweep",
     "transfer",
     "universal",

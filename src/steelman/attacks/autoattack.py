@@ -11,9 +11,11 @@ from steelman.attacks.cascade import Cascade
 from steelman.attacks.fab import fab, fab_t
 from steelman.attacks.goals import Break
 from steelman.attacks.gradients import averaged
+from steelman.attacks.guides import EachTarget
 from steelman.attacks.settings import inside
 from steelman.attacks.square import square
 from steelman.errors import InputError
+from steelman.losses import dlr_targeted
 from steelman.norms import Ball
 from steelman.threat import Threat
 
@@ -52,5 +54,6 @@ def _parts(threat: Threat, version: Version, sparse: bool) -> tuple[Attack, ...]
         first = apgd(threat, restarts=5), apgd_dlr(threat, restarts=5), replace(fab(threat, restarts=5), goal=Break())
         return *first, last[1], apgd_t(threat), last[0]
     if sparse:
-        return apgd(threat, shrink=True, restarts=5), apgd_t(threat, shrink=True, targets=5), *last
+        aimed = replace(apgd_t(threat, shrink=True), loss=EachTarget(dlr_targeted, most=5))
+        return apgd(threat, shrink=True, restarts=5), aimed, *last
     return apgd(threat), apgd_t(threat), *last

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from steelman.attacks.apgd import apgd, apgd_dlr, apgd_t
 from steelman.attacks.attack import Attack
+from steelman.attacks.autoattack import autoattack
 from steelman.attacks.boundary import boundary
 from steelman.attacks.cascade import Cascade
 from steelman.attacks.corruptions import corruptions
@@ -30,6 +31,7 @@ from steelman.attacks.patch import lavan, patch
 from steelman.attacks.sigma_zero import sigma_zero
 from steelman.attacks.spatial import spatial
 from steelman.attacks.square import square
+from steelman.attacks.standard import standard
 from steelman.attacks.steepest import bim, fgsm, pgd
 from steelman.attacks.transfer import transfer
 from steelman.attacks.universal import Universal, sgd_uap, universal
@@ -37,6 +39,10 @@ from steelman.errors import unknown
 
 Knows = Literal["gradients", "scores", "decisions", "another model", "nothing"]
 Finds = Literal["within eps", "smallest", "outside every ball"]
+
+
+AnyAttack = Attack | Cascade | Universal
+"""What is called as an attack is."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class Entry:
     for the smallest.  targeted: whether it can be.  cost: of one sample that holds, at the defaults.
     """
 
-    recipe: Callable[..., Attack | Cascade | Universal]
+    recipe: Callable[..., AnyAttack]
     paper: str
     norms: tuple[str, ...]
     knows: Knows
@@ -55,7 +61,7 @@ class Entry:
     targeted: bool
     cost: str
 
-    def __call__(self, *arguments: Any, **settings: Any) -> Attack | Cascade | Universal:
+    def __call__(self, *arguments: Any, **settings: Any) -> AnyAttack:
         """Returns the attack with these settings."""
         return self.recipe(*arguments, **settings)
 
@@ -73,6 +79,10 @@ catalogue: dict[str, Entry] = {
     "apgd": Entry(apgd, "Croce & Hein 2020, 2021", ALL, "gradients", "within eps", True, "100 gradients"),
     "apgd-dlr": Entry(apgd_dlr, "Croce & Hein 2020, 2021", ALL, "gradients", "within eps", True, "100 gradients"),
     "apgd-t": Entry(apgd_t, "Croce & Hein 2020, 2021", ALL, "gradients", "within eps", False, "900 gradients"),
+    "autoattack": Entry(
+        autoattack, "Croce & Hein 2020, 2021", ALL, "gradients", "within eps", False, "1,900 gradients, 7,900 queries"
+    ),
+    "standard": Entry(standard, "ours", ALL, "gradients", "within eps", False, "180 gradients, more if near"),
     "square": Entry(square, "Andriushchenko et al. 2020", ALL, "scores", "within eps", True, "5,000 queries"),
     "nes": Entry(nes, "Ilyas et al. 2018", ("Linf", "L2"), "scores", "within eps", True, "10,000 queries"),
     "spsa": Entry(spsa, "Uesato et al. 2018", ("Linf", "L2"), "scores", "within eps", True, "12,900 queries"),
@@ -85,6 +95,7 @@ catalogue: dict[str, Entry] = {
     "ddn": Entry(ddn, "Rony et al. 2019", ("L2",), "gradients", "smallest", True, "100 gradients"),
     "fmn": Entry(fmn, "Pintor et al. 2021", (*ALL, "L0"), "gradients", "smallest", True, "100 gradients"),
     "sigma-zero": Entry(sigma_zero, "Cinà et al. 2025", ("L0",), "gradients", "smallest", True, "1,000 gradients"),
+    "jsma": Entry(jsma, "Papernot et al. 2016", ("L0",), "gradients", "smallest", True, "7 % of D gradients a class"),
     "fab": Entry(fab, "Croce & Hein 2020", ALL, "gradients", "smallest", False, "100 gradients a wrong class"),
     "fab-t": Entry(fab_t, "Croce & Hein 2020", ALL, "gradients", "smallest", False, "900 gradients"),
     "deepfool": Entry(
@@ -112,7 +123,6 @@ catalogue: dict[str, Entry] = {
     "corruptions": Entry(
         corruptions, "Hendrycks & Dietterich 2019", ("Linf",), "nothing", "outside every ball", False, "90 queries"
     ),
-    "jsma": Entry(jsma, "Papernot et al. 2016", ("L0",), "gradients", "smallest", True, "7 % of D gradients a class"),
 }
 """By name, the simplest first."""
 

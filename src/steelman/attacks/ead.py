@@ -86,7 +86,7 @@ class ElasticNet:
         moved = moved - rate * (2 * moved - column(pull, x) * long * grad)
         moved = moved.sign() * (moved.abs() - self.beta).clamp_min_(0)
         ahead = problem.threat.project(clean + long * moved, around=clean)
-        shown = ahead + column(t / (t + 3), x) * (ahead - last)
+        shown = ahead + column(t.to(x.dtype) / (t + 3), x) * (ahead - last)
         state = Shrinking(ahead, first, t + 1, bracket, broken & ~over, before.masked_fill(over, torch.inf))
         return problem.threat.project(shown, around=clean), state
 

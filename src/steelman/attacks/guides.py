@@ -53,11 +53,12 @@ TargetLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 class EachTarget:
     """One wrong class after another as the target, the nearest first, for an attack that wants any of them.
 
-    loss: of (logits, y, target).  count: how many classes, all but y, at most 9, unless told.
+    loss: of (logits, y, target).  count: how many classes; all but y, but no more than `most`, unless told.
     """
 
     loss: TargetLoss
     count: int | None = None
+    most: int = 9
 
     __repr__ = by_name
 
@@ -76,7 +77,7 @@ class EachTarget:
         """
         if self.count is not None and not 1 <= self.count < classes:
             raise InputError(f"expected 1 to {classes - 1} targets of {classes} classes, got {self.count}")
-        return self.count or min(9, classes - 1)
+        return self.count or min(self.most, classes - 1)
 
 
 def runner_up(problem: Problem, rank: Tensor) -> Tensor:

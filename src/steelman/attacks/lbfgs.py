@@ -118,7 +118,12 @@ class QuasiNewton:
 
     def _opened(self, state: Curving, fresh: Tensor, probe: Probe, grad: Tensor) -> Curving:
         """The state of samples whose clean image has just been shown, with what was answered there."""
-        c = 2 * by_slope((-probe.value).clamp_min(0), grad, 1e-2) if self.first is None else self.first
+        if self.first is None:
+            # The loss has the slope of the logits times the probability that is missing, a half of it at the boundary.
+            missing = (-torch.expm1(probe.value)).clamp_min(torch.finfo(grad.dtype).eps)
+            c = 2 * by_slope((-probe.margin).clamp_min(0).to(grad.dtype), grad / missing[:, None], 1e-2)
+        else:
+            c = torch.full_like(state.loss, self.first)
         return state._replace(
             first=where(fresh, grad, state.first),
             loss=torch.where(fresh, probe.value, state.loss),

@@ -164,9 +164,12 @@ def _shown(oracle: Oracle, row: Tensor, pixels: Tensor, place: Tensor, colour: T
         member, sample = at // count_, at % count_
         ids, threat = row[sample], oracle.problem.threat
         colours = threat.low + (threat.high - threat.low) * colour[sample, :, member]
-        x = _painted(oracle.problem.x[ids], pixels[sample], place[sample, :, member], colours)
-        y = oracle.problem.y[ids]
-        logits = oracle.look(ids, x)
+        clean, y, logits = oracle.problem.x[ids], oracle.problem.y[ids], oracle.problem.logits[ids]
+        x = _painted(clean, pixels[sample], place[sample, :, member], colours)
+        # Black painted on black costs no query: what the clean image gives is known.
+        new = (x != clean).flatten(1).any(1).nonzero().squeeze(1)
+        if len(new):
+            logits[new] = oracle.look(ids[new], x[new])
         odds = others(logits, y).logsumexp(1) - logits.gather(1, y[:, None]).squeeze(1)
         fitness[at] = (oracle.problem.sign * odds).to(fitness.dtype)
     return fitness.view(members, count_).T

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from steelman.attacks import Attack, Cascade, Result
+    from steelman.attacks import AnyAttack, Result
     from steelman.data import Images
 
 SHOWN = 10
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     if options.target is not None:
         images = _without(options.target, images, console.print)
     model = bring.model(options, images)
-    attack = bring.attacks(options)[0]
+    attack = bring.attacks(options, images)[0]
     x, y = on(model, images)
     goals, truth = y, None
     if options.target is not None:
@@ -136,17 +136,17 @@ def _without(target: int, images: Images, say: Callable[[str], None]) -> Images:
     return images.take(others)
 
 
-def _aimed(attack: Attack | Cascade) -> Attack | Cascade:
+def _aimed(attack: AnyAttack) -> AnyAttack:
     from dataclasses import replace
 
     from steelman.attacks import Attack, named
 
-    if not isinstance(attack, Attack) or not named(attack.name).targeted:
+    if not isinstance(attack, Attack) or not named(attack.name.removeprefix("transfer-")).targeted:
         raise InputError(f"expected no --target for {attack.name}, which has no targeted form")
     return replace(attack, targeted=True)
 
 
-def _ungridded(attack: Attack | Cascade) -> Attack | Cascade:
+def _ungridded(attack: AnyAttack) -> AnyAttack:
     """The same attack on images of any value."""
     from dataclasses import replace
 

@@ -14,8 +14,9 @@ from steelman.errors import InputError, unknown
 if TYPE_CHECKING:
     from torch import nn
 
-    from steelman.attacks import Attack, Cascade, Entry
+    from steelman.attacks import AnyAttack, Entry
     from steelman.data import Images
+    from steelman.threat import Threat
 
 NORMS = ("Linf", "L2", "L1", "L0")
 
@@ -54,6 +55,7 @@ def add_attacks(command: argparse.ArgumentParser) -> None:
     command.add_argument("--restarts", type=int, help="of attacks that start at random")
     command.add_argument("--queries", type=int, help="that attacks without gradients may spend on an image")
     command.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="other settings of the attack")
+    command.add_argument("--surrogate", help="make the attack on another model, mnist/cnn or package.module:factory")
     command.add_argument(
         "--grid", action="store_true", help="only images that 8 bits hold, still adversarial as PNG files"
     )
@@ -118,25 +120,46 @@ def images(options: argparse.Namespace) -> Images:
     return test if options.images == 0 or options.images >= len(test) else test.sample(options.images, options.seed)
 
 
-def attacks(options: argparse.Namespace) -> list[Attack | Cascade]:
-    """Returns every named attack at every radius.
+def attacks(options: argparse.Namespace, images: Images) -> list[AnyAttack]:
+    """Returns every named attack at every radius; with a surrogate, made on that.
 
     Raises InputError for settings that an attack does not have, and for no radius where one is needed.
     """
-    from steelman import norms
     from steelman.attacks import named
+
+    made: list[AnyAttack] = []
+    for name in options.attack:
+        entry = named("pgd" if name == "transfer" else name)
+        settings = _settings(options, name, entry, alone=len(options.attack) == 1)
+        if name == "transfer" and options.surrogate is None:
+            raise InputError("expected --surrogate for transfer, the model that it is made on: say mnist/cnn, …")
+        if options.eps is None and entry.finds == "within eps":
+            raise InputError(f"expected --eps for {name}, which works inside a radius: say --eps 0.1")
+        if entry.finds == "outside every ball":
+            made.append(entry(**settings))
+        else:
+            made += [entry(_threat(options, eps), **settings) for eps in options.eps or [math.inf]]
+    return [_through(attack, options, images) for attack in made] if options.surrogate else made
+
+
+def _threat(options: argparse.Namespace, eps: float) -> Threat:
+    from steelman import norms
     from steelman.threat import Threat
 
-    ball = getattr(norms, options.norm)
-    levels = 256 if options.grid else None
-    made = []
-    for name in options.attack:
-        entry = named(name)
-        settings = _settings(options, name, entry, alone=len(options.attack) == 1)
-        if options.eps is None and entry.finds != "smallest":
-            raise InputError(f"expected --eps for {name}, which works inside a radius: say --eps 0.1")
-        made += [entry(Threat(ball(eps), levels=levels), **settings) for eps in options.eps or [math.inf]]
-    return made
+    return Threat(getattr(norms, options.norm)(eps), levels=256 if options.grid else None)
+
+
+def _through(attack: AnyAttack, options: argparse.Namespace, images: Images) -> AnyAttack:
+    """An attack that is made on the surrogate."""
+    from steelman import models
+    from steelman.attacks import Attack, Cascade, transfer
+    from steelman.cli.show import device
+
+    if not isinstance(attack, Attack | Cascade):
+        raise InputError(f"expected no --surrogate for {attack.name}, which learns from many images: leave it out")
+    name = options.surrogate
+    surrogate = models.build(name, channels=images.shape[0], classes=images.num_classes).to(device(options.device))
+    return transfer(attack, surrogate, called=name)
 
 
 def _settings(options: argparse.Namespace, name: str, entry: Entry, *, alone: bool) -> dict[str, object]:

@@ -40,12 +40,13 @@ def run(options: argparse.Namespace) -> int:
     purifier = bring.defence(options, images)
     device = next(model.parameters()).device
     pipeline = model if purifier is None else guard(purifier.to(device), model)
+    listed = bring.attacks(options, images)
     writable(options.out)
     with evaluating(f"evaluating on {images.name}") as observe:
         evaluation = evaluate(
             pipeline,
             images,
-            bring.attacks(options),
+            listed,
             undefended=None if purifier is None else model,
             name=options.model or f"{images.name.removesuffix(' test')}/cnn",
             defence=options.defence,

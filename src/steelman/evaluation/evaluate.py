@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from steelman.attacks import Attack, Cascade, Progress, Worst
+from steelman.attacks import AnyAttack, Nearest, Progress, Worst
 from steelman.data import Images
 from steelman.errors import InputError
 from steelman.evaluation import measure
@@ -34,7 +35,7 @@ Observer = Callable[[Now], None]
 def evaluate(
     model: nn.Module,
     images: Images,
-    attacks: Attack | Cascade | Sequence[Attack | Cascade],
+    attacks: AnyAttack | Sequence[AnyAttack],
     *,
     undefended: nn.Module | None = None,
     name: str = "model",
@@ -53,7 +54,7 @@ def evaluate(
     Raises InputError for images, labels or a model that do not fit, and for targeted attacks.
     """
     started = time.monotonic()
-    listed = (attacks,) if isinstance(attacks, Attack | Cascade) else tuple(attacks)
+    listed = tuple(attacks) if isinstance(attacks, Sequence) else (attacks,)
     if not listed:
         raise InputError("expected at least one attack, got none")
     if any(attack.targeted for attack in listed):
@@ -62,7 +63,7 @@ def evaluate(
     bench = _Bench(model, undefended, images, name, label, seed, pictures)
     rows = _clean(bench)
     shown: list[Picture] = []
-    survivors: dict[tuple[str, float], list[tuple[Attack | Cascade, Tensor]]] = {}
+    survivors: dict[tuple[str, float], list[tuple[AnyAttack, Tensor]]] = {}
     for at, attack in enumerate(listed):
         hear = None if observe is None else _relay(observe, attack, at, len(listed))
         found, kept, holds = _attacked(bench, attack, hear)
@@ -107,7 +108,7 @@ class _Bench:
     pictures: int
 
     def row(
-        self, correct: Tensor, defence: str, attack: Attack | Cascade | None, protocol: str, name: str | None = None
+        self, correct: Tensor, defence: str, attack: AnyAttack | None, protocol: str, name: str | None = None
     ) -> Row:
         """The record of a cell; no attack means clean images."""
         return measure.row(
@@ -123,16 +124,20 @@ class _Bench:
         )
 
 
-def _relay(observe: Observer, attack: Attack | Cascade, at: int, of: int) -> Callable[[Progress], None]:
+def _relay(observe: Observer, attack: AnyAttack, at: int, of: int) -> Callable[[Progress], None]:
     title = f"{attack.name} {attack.threat.ball.name} {_eps(attack):g}"
     return lambda progress: observe(Now(title, at, of, progress))
 
 
-def _eps(attack: Attack | Cascade) -> float:
+def _eps(attack: AnyAttack) -> float:
     eps = attack.threat.eps
     if isinstance(eps, Tensor) and eps.dim():
         raise InputError("expected one eps for every image in an evaluation, got one for each: evaluate them apart")
-    return float(eps)
+    if math.isfinite(float(eps)):
+        return float(eps)
+    if isinstance(getattr(attack, "goal", None), Nearest):
+        raise InputError(f"expected a radius for {attack.name}, as what breaks inside it is counted: say eps, or --eps")
+    return 0.0  # no ball describes it
 
 
 def _clean(bench: _Bench) -> list[Row]:
@@ -146,7 +151,7 @@ def _clean(bench: _Bench) -> list[Row]:
 
 
 def _attacked(
-    bench: _Bench, attack: Attack | Cascade, hear: Callable[[Progress], None] | None
+    bench: _Bench, attack: AnyAttack, hear: Callable[[Progress], None] | None
 ) -> tuple[list[Row], list[Picture], Tensor]:
     """The rows and pictures of one attack, and which images survive it."""
     x, y = measure.on(bench.model, bench.images)
@@ -165,7 +170,7 @@ def _attacked(
     return rows, _pictures(bench, attack, worst, ~kept), kept
 
 
-def _pictures(bench: _Bench, attack: Attack | Cascade, hurt: Tensor, broken: Tensor) -> list[Picture]:
+def _pictures(bench: _Bench, attack: AnyAttack, hurt: Tensor, broken: Tensor) -> list[Picture]:
     """Broken images first: they are what a reader wants to see."""
     order = torch.argsort(broken.int(), descending=True, stable=True)[: bench.pictures].tolist()
     purifier = bench.model[0] if bench.undefended is not None and isinstance(bench.model, nn.Sequential) else None

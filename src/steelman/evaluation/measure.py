@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from steelman.attacks import Attack, Cascade, Progress, averaged
+from steelman.attacks import AnyAttack, Progress, averaged
 from steelman.data import Images
 from steelman.evaluation.intervals import clopper_pearson
 from steelman.evaluation.records import Row
@@ -59,7 +59,7 @@ def is_random(model: nn.Module, x: Tensor, y: Tensor) -> bool:
 
 
 def survive(
-    attacks: Sequence[Attack | Cascade],
+    attacks: Sequence[AnyAttack],
     model: nn.Module,
     x: Tensor,
     y: Tensor,
