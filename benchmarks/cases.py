@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import peers
-
 from steelman.attacks import (
     Attack,
     Cascade,
@@ -165,4 +164,3 @@ def _cases() -> list[Case]:
 
 CASES = {case.name: case for case in _cases()}
 """By name."""
-

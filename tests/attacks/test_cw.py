@@ -17,7 +17,7 @@ from .test_reference_loops import Recorder, images, network
 def paper_l2(model, x, y, *, searches, steps, c, sign):
     """Section V-A from the clean image, and the iterates; tanh reaches half a box further, which stops it."""
     edge = torch.atanh(torch.tensor(0.5, dtype=x.dtype))
-    c, low, high = torch.full((len(x),), c).double(), torch.zeros(len(x)).double(), torch.full((len(x),), 1e10).double()
+    c, low, high = (torch.full((len(x),), value, dtype=torch.float64) for value in (c, 0.0, 1e10))
     seen = []
     for _ in range(searches):
         w = torch.atanh(x - 0.5).requires_grad_()

@@ -16,7 +16,7 @@ from .test_reference_loops import Recorder, images, network
 
 def paper(model, x, y, *, searches, steps, c, beta, sign):
     """Algorithm 1 from the clean image: the points at which the gradient is taken."""
-    c, low, high = torch.full((len(x),), c).double(), torch.zeros(len(x)).double(), torch.full((len(x),), 1e10).double()
+    c, low, high = (torch.full((len(x),), value, dtype=torch.float64) for value in (c, 0.0, 1e10))
     seen = []
     for _ in range(searches):
         last = slack = x
@@ -62,7 +62,7 @@ def test_iterates_are_those_of_the_paper(targeted):
 def test_a_large_beta_finds_the_l1_optimum_of_a_linear_model(targeted):
     """Of the elastic net the L1 part alone is sparse; its least change uses the entry of the largest weight."""
     model, x, y = problem()
-    result = ead(L1(), beta=2e-2, steps=100, targeted=targeted)(model, x, 1 - y if targeted else y)
+    result = ead(L1(), beta=2e-2, steps=100, size=0.003, targeted=targeted)(model, x, 1 - y if targeted else y)
     least = smallest(L1, model, x, y)
     assert result.broken.all()
     assert (result.distance >= least - 1e-9).all()

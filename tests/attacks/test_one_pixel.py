@@ -48,7 +48,7 @@ def painted(x, places, colours):
     return out
 
 
-def reference(model, x, y, *, pixels, population, steps, seed, targeted):
+def reference(model, x, y, *, base, pixels, population, steps, seed, targeted):
     """Su et al. 2019, section 3.2, one candidate after another: what is shown, in generations."""
     own = Streams.of(seed, torch.tensor([0]))
     like = torch.empty(1, pixels, population, 2, dtype=torch.float64)
@@ -71,6 +71,7 @@ def reference(model, x, y, *, pixels, population, steps, seed, targeted):
         children = []
         for i in range(population):
             a, b, c = (parent[i] for parent in parents)
+            a = fit.index(max(fit)) if base == "best" or (base is None and pixels > 1) else a
             where = place[a] + 0.5 * (place[b] - place[c])
             where = torch.where((where < 0) | (where >= 1), redrawn[:, i], where)
             children.append((where, (colour[a] + 0.5 * (colour[b] - colour[c])).clamp(0, 1)))
@@ -83,16 +84,24 @@ def reference(model, x, y, *, pixels, population, steps, seed, targeted):
     return shown
 
 
+@pytest.mark.parametrize("base", ["best", "random", None])
 @pytest.mark.parametrize("targeted", [False, True])
 @pytest.mark.parametrize(("channels", "pixels"), [(1, 1), (3, 1), (1, 3), (3, 2)])
-def test_generations_are_those_of_the_paper(channels, pixels, targeted):
+def test_generations_are_those_of_the_paper(channels, pixels, targeted, base):
     model, x, population, steps = network(channels, 5, 6), images(1, channels, 5, 6), 10, 6
     y = model(x).argmax(1)
     y = (y + 1) % 4 if targeted else y
     recorder = Recorder(model)
-    attack = one_pixel(L0(channels * pixels), steps=steps, population=population, targeted=targeted)
+    attack = one_pixel(L0(channels * pixels), steps=steps, population=population, base=base, targeted=targeted)
     attack.with_goal(Worst())(recorder, x, y, seed=3)
-    settings = {"pixels": pixels, "population": population, "steps": steps, "seed": 3, "targeted": targeted}
+    settings = {
+        "base": base,
+        "pixels": pixels,
+        "population": population,
+        "steps": steps,
+        "seed": 3,
+        "targeted": targeted,
+    }
     with torch.no_grad():
         expected = reference(model, x[0], y[0], **settings)
     assert len(recorder.shown) == 2 + steps
@@ -182,6 +191,7 @@ def test_no_peer_breaks_more():
         (L0(1), {"population": 3}, "population as a whole number >= 4"),
         (L0(1), {"steps": 0}, "steps"),
         (L0(1), {"pixels": 0}, "pixels"),
+        (L0(1), {"base": "worst"}, "base as 'random' or 'best'"),
     ],
 )
 def test_bad_settings_are_errors(threat, settings, message):

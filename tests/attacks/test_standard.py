@@ -86,6 +86,12 @@ def test_shares_of_the_margin_choose_who_goes_on():
         Cascade(name="two", threat=Threat(ball), attacks=parts, near=(1.0,))
 
 
+def test_nothing_left_to_attack_is_no_error():
+    model, x, y = subject()
+    assert standard(Linf(0.9))(model, x, y).broken.all()
+    assert autoattack(Linf(0.9))(model, x, y).broken.all()
+
+
 def start(shape, attempt, ball=None):
     n = 50
     x, index = torch.full((n, *shape), 0.5), torch.arange(n)

@@ -135,6 +135,7 @@ def test_it_holds_on_images_that_it_was_not_learnt_on(mnist):
     assert not unseen.backwards.any()
 
 
+@pytest.mark.slow
 def test_no_peer_breaks_more(mnist):
     peer("art")
     from art.attacks.evasion import UniversalPerturbation

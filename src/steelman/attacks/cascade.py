@@ -103,7 +103,7 @@ class Cascade:
         rows = (~worst.broken).nonzero().squeeze(1)
         mode, seed = settings.get("mode", "eval"), settings.get("seed", 0)
         with Victim(model, mode=mode, targeted=self.targeted, seed=seed, device=x.device) as victim:
-            for ids in rows.split(256):
+            for ids in rows.split(256) if len(rows) else ():
                 before = victim.forwards
                 logits = self.attacks[0].gradient.look(victim, x[ids], y[ids])
                 margins[ids] = victim.margin(logits, y[ids]).to(margins)

@@ -44,7 +44,9 @@ def cw(
     gives its search up by itself, not with its batch; L0 counts every channel of a pixel.
     """
     threat = smallest(threat, "cw", "L2", "Linf", "L0")
-    count(searches, "searches"), count(steps), count(checks, "checks", 0)
+    count(searches, "searches")
+    count(steps)
+    count(checks, "checks", 0)
     norm = threat.ball.name
     size = positive(size if size is not None else 0.005 if norm == "Linf" else 0.01, "size")
     if first is not None:

@@ -16,11 +16,10 @@ from steelman.attacks.tanh_space import Adam, side, slope, to_image, to_variable
 class Freeing(NamedTuple):
     """The state of CarliniL0, samples first.
 
-    w: (N, *S), variables.  adam: its moments.  free: (N, *S) bool, which entries may change.  t: (N,), int64, moves
+    adam: moments of the variables.  free: (N, *S) bool, which entries may change.  t: (N,), int64, moves
     with this c and these entries.  c: (N,).  before: (N,), the objective when it was last checked.
     """
 
-    w: Tensor
     adam: Adam
     free: Tensor
     t: Tensor
@@ -53,9 +52,7 @@ class CarliniL0:
         x = problem.x
         one, t = x.new_ones(len(x)), torch.zeros_like(problem.y)
         free = torch.ones_like(x).bool()
-        return x.clone(), Freeing(
-            to_variable(x, problem.threat), Adam.zeros(x), free, t, self.first * one, one * torch.inf
-        )
+        return x.clone(), Freeing(Adam.zeros(x), free, t, self.first * one, one * torch.inf)
 
     def move(self, problem: Problem, state: Freeing, probe: Probe) -> tuple[Tensor, Freeing]:
         """Returns the next candidates: one step of Adam on the free entries."""
@@ -67,7 +64,7 @@ class CarliniL0:
         step, adam = state.adam.step(descent.mul_(state.free), self.size)
         image = torch.where(state.free, to_image(to_variable(x, problem.threat) + step, problem.threat), problem.x)
         image = problem.threat.project(image, around=problem.x)
-        return image, state._replace(w=to_variable(image, problem.threat), adam=adam, t=state.t + 1)
+        return image, state._replace(adam=adam, t=state.t + 1)
 
     def done(self, problem: Problem, state: Freeing, probe: Probe) -> Tensor:
         """Returns (N,) bool: who has no free entry left, or too large a c."""
@@ -88,7 +85,7 @@ class CarliniL0:
             free = where(solved, free & ~least_useful(free, probe.grad * moved, moved), free)
         before = torch.where(due, loss, state.before).masked_fill(over, torch.inf)
         done = ~free.flatten(1).any(1) | (c >= self.largest)
-        return Freeing(state.w, adam, free, state.t.masked_fill(over, 0), c, before), done
+        return Freeing(adam, free, state.t.masked_fill(over, 0), c, before), done
 
 
 def least_useful(free: Tensor, use: Tensor, moved: Tensor) -> Tensor:

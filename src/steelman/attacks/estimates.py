@@ -175,7 +175,8 @@ def nes(
 ) -> Attack:
     """Returns the attack by natural evolution strategies: PGD along gradients estimated from the scores.
 
-    threat: Linf as in the paper, or L2.  steps: 196 of 51 forward passes, the paper's 10,000 queries.
+    threat: Linf as in the paper, or L2.  steps: 196 unless told, 10,000 queries with the
+    look at each candidate.
     samples: forward passes of one estimate, half of them on either side.  reach: how far, the paper's σ.
     size: of a step; unless told eps / 5, the paper's .01 at its eps .05.
     Each step follows the running mean of the estimates, nine parts of ten kept, as the authors' code does; its step
@@ -205,9 +206,10 @@ def spsa(
 ) -> Attack:
     """Returns the SPSA attack: Adam on the margin, along gradients estimated with directions of random signs.
 
-    threat: Linf as in the paper, or L2.  steps, samples: 128 forward passes an estimate are the default of the
-    author's code in CleverHans; the paper spends up to 8,192 of them on models that hide their gradients.
-    reach: how far beside a candidate, the paper's δ.  size: Adam's learning rate.
+    threat: Linf as in the paper, or L2.  samples: forward passes of one estimate, half of them on either side; models
+    that hide their gradients may need thousands.
+    reach: how far beside a candidate, δ.  size: Adam's learning rate.
+    The paper's .01 for both, and 128 samples, are the defaults of CleverHans.
     Source: Uesato et al. 2018 (Adversarial risk and the dangers of evaluating against weak attacks), algorithm 1.
     """
     return Attack(

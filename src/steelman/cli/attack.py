@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,8 +74,8 @@ def run(options: argparse.Namespace) -> int:
     images = bring.images(options)
     if options.target is not None:
         images = _without(options.target, images, console.print)
-    model = bring.model(options, images)
     attack = bring.attacks(options, images)[0]
+    model = bring.model(options, images)
     x, y = on(model, images)
     goals, truth = y, None
     if options.target is not None:
@@ -101,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
     where = "on the 8-bit grid" if options.grid else "rounded to 8 bits, as in the PNG files"
     console.print(
         f"{int(result.broken.sum())} of {len(x)} images {reached} ({int(result.natural.sum())} did so unattacked)"
-        f"{_far(result)}; "
+        f"{_far(attack, result)}; "
         f"{where}, {fools} do; wrote {options.out}/adversarial.npz, overview.png and png/"
     )
     if options.grid:
@@ -159,10 +160,15 @@ def _ungridded(attack: AnyAttack) -> AnyAttack:
     return free
 
 
-def _far(result: Result) -> str:
-    """The median distance, where the attack was made to find a small one."""
+def _far(attack: AnyAttack, result: Result) -> str:
+    """The median distance, where a ball says how far is far."""
+    from steelman.attacks import catalogue
+
+    ball = attack.threat.ball
     moved = result.distance[result.broken & ~result.natural]
-    return f", at a median distance of {float(moved.median()):.3g}" if len(moved) else ""
+    if not len(moved) or (math.isinf(float(ball.eps)) and catalogue[attack.name].finds == "outside every ball"):
+        return ""
+    return f", at a median {ball.name} distance of {float(moved.median()):.3g}"
 
 
 def _pixels(x: Tensor) -> NDArray[np.uint8]:

@@ -36,11 +36,11 @@ def run(options: argparse.Namespace) -> int:
     from steelman.evaluation.evaluate import evaluate
 
     images = bring.images(options)
+    listed = bring.attacks(options, images)
     model = bring.model(options, images)
     purifier = bring.defence(options, images)
     device = next(model.parameters()).device
     pipeline = model if purifier is None else guard(purifier.to(device), model)
-    listed = bring.attacks(options, images)
     writable(options.out)
     with evaluating(f"evaluating on {images.name}") as observe:
         evaluation = evaluate(
