@@ -237,7 +237,7 @@ def test_more_attempts_are_never_worse(name, norm, targeted):
     x, y, _ = images(model, targeted=targeted)
     once = build(name, norm, targeted=targeted, restarts=1, eps=BALLS[norm].eps / 2)(model, x, y)
     more = build(name, norm, targeted=targeted, restarts=3, eps=BALLS[norm].eps / 2)(model, x, y)
-    assert (more.margin >= once.margin).all()
+    assert (more.margin >= once.margin - 1e-9).all()
 
 
 @every

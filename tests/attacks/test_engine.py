@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from steelman.attacks import Last, Progress, Worst, at_input, averaged, exact, fgsm, named, pgd
+from steelman.attacks import Break, Last, Nearest, Progress, Worst, at_input, averaged, exact, fgsm, named, pgd
 from steelman.attacks.problem import Problem
 from steelman.errors import InputError
 from steelman.losses import cross_entropy
@@ -113,6 +113,24 @@ def test_an_observer_hears_of_everything_and_of_the_end(start, case):
     assert done == sorted(done)
     assert broken == sorted(broken)
     assert result.broken.all() == (case == "all broken before")
+
+
+@pytest.mark.parametrize("goal", [Break(), Worst(), Last(), Nearest()])
+def test_several_attempts_at_once_are_as_one_by_one(goal):
+    """With few slots attempts come one by one, with many all at once; which one is kept must not change."""
+    model = Sizes()
+    x, y = images(model, 9)
+    attack = pgd(Linf(0.05), steps=5, restarts=4).with_goal(goal)
+    slow = run(attack, model, x, y, slots=2)
+    calls = len(model.sizes)
+    fast = run(attack, model, x, y, slots=64)
+    assert len(model.sizes) < calls / 3
+    assert torch.allclose(fast.x, slow.x, atol=1e-9)
+    assert torch.allclose(fast.margin, slow.margin, atol=1e-9)
+    assert torch.equal(fast.broken, slow.broken)
+    assert sum(model.sizes) == int(fast.forwards.sum())
+    if not goal.leaves:
+        assert torch.equal(fast.forwards, slow.forwards)
 
 
 class Noisy(nn.Module):

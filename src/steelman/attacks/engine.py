@@ -74,7 +74,7 @@ def run(
     if isinstance(rule, Search):
         _search(rule, oracle, observe)
     else:
-        _roll(rule, oracle, guide, restarts, observe)
+        _attempt(rule, oracle, guide, restarts, observe)
 
 
 def _search(search: Search, oracle: Oracle, observe: Observer | None) -> None:
@@ -95,21 +95,56 @@ def _search(search: Search, oracle: Oracle, observe: Observer | None) -> None:
         _tell(observe, finished, oracle)
 
 
-def _roll(rule: Rule[Any], oracle: Oracle, guide: Guide, restarts: int, observe: Observer | None) -> None:
-    x = oracle.problem.x
-    queue = torch.arange(len(x), device=x.device)
-    attempts = restarts
+def _attempt(rule: Rule[Any], oracle: Oracle, guide: Guide, restarts: int, observe: Observer | None) -> None:
+    """Makes every attempt at every sample; where few are left, several attempts at one at once, each in its slot."""
+    ids, attempts = torch.arange(len(oracle.problem.x), device=oracle.problem.x.device), restarts
     looked = not (rule.from_input and isinstance(guide, Plain))
     if looked:
         oracle.look_at_clean()
-        queue = (~oracle.done).nonzero().squeeze(1)
+        ids = (~oracle.done).nonzero().squeeze(1)
         attempts *= guide.targets(oracle.problem.logits.shape[1])
-    again = torch.zeros_like(queue)
+    turns = torch.zeros_like(ids)
+    if not looked or attempts == 1 or not _few(len(ids), oracle):
+        ids, turns = _roll(rule, oracle, guide, ids, turns, attempts, looked, observe)
+    while len(ids):
+        together = min(max(1, oracle.slots // len(ids)), attempts - int(turns.min()))
+        rows = ids.repeat_interleave(together)
+        each = (turns[:, None] + torch.arange(together, device=ids.device)).flatten()
+        rows, each = rows[each < attempts], each[each < attempts]
+        wave = oracle.wave(rows)
+        _roll(rule, wave, guide, torch.arange(len(rows), device=ids.device), each, 0, True, None)
+        oracle.merge_wave(rows, wave)
+        turns = turns + together
+        left = ~oracle.done[ids] & (turns < attempts)
+        ids, turns = ids[left], turns[left]
+        _tell(observe, len(oracle.problem.x) - len(ids), oracle)
+    _tell(observe, len(oracle.problem.x), oracle)
+
+
+def _few(count: int, oracle: Oracle) -> bool:
+    """Whether so many samples leave half of the slots empty."""
+    return 2 * count <= oracle.slots
+
+
+def _roll(
+    rule: Rule[Any],
+    oracle: Oracle,
+    guide: Guide,
+    queue: Tensor,
+    again: Tensor,
+    attempts: int,
+    looked: bool,
+    observe: Observer | None,
+) -> tuple[Tensor, Tensor]:
+    """Runs the samples of a queue, from the attempts in `again` to the last one, until few are left unsolved.
+
+    Returns the samples that are left, and the attempt that each is at.
+    """
     flight, queue, again = _board(rule, oracle, queue, again, oracle.slots)
-    finished = len(x) - len(queue) - len(flight.ids)
-    _tell(observe, finished, oracle)
+    pending = queue[:0], again[:0]
     stopping = rule if isinstance(rule, Stopping) else None  # asking a protocol costs as much as many a move
     while len(flight.ids):
+        _tell(observe, len(oracle.problem.x) - len(queue) - len(flight.ids) - len(pending[0]), oracle)
         probe = _probe(rule, oracle, flight, guide)
         if not looked:
             oracle.tally.natural[flight.ids] |= (probe.k == 0) & (flight.problem.attempt == 0) & (probe.margin > 0)
@@ -118,16 +153,18 @@ def _roll(rule: Rule[Any], oracle: Oracle, guide: Guide, restarts: int, observe:
             over |= stopping.done(flight.problem, flight.state, probe)
         done = over | oracle.done[flight.ids]
         repeat = over & ~oracle.done[flight.ids] & (flight.problem.attempt + 1 < attempts)
-        queue = torch.cat([queue, flight.ids[repeat]])
-        again = torch.cat([again, flight.problem.attempt[repeat] + 1])
+        next_ = flight.ids[repeat], flight.problem.attempt[repeat] + 1
+        if _few(len(queue) + len(flight.ids) + len(pending[0]), oracle):
+            pending = torch.cat([pending[0], next_[0]]), torch.cat([pending[1], next_[1]])
+        else:
+            queue, again = torch.cat([queue, next_[0]]), torch.cat([again, next_[1]])
         left = int(done.sum())
-        finished += left - int(repeat.sum())
         if left < len(done):
             flight.x, flight.state = rule.move(flight.problem, flight.state, probe)
             flight.k = flight.k + 1
         if left:
             flight, queue, again = _refill(rule, oracle, flight, done, queue, again)
-        _tell(observe, finished, oracle)
+    return pending
 
 
 def _tell(observe: Observer | None, finished: int, oracle: Oracle) -> None:

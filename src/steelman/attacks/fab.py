@@ -54,11 +54,22 @@ class Boundary:
         """Attacks every sample from the clean image first, then from random points, and closes in on what it found."""
         problem = oracle.problem
         wrong = relevant(problem, problem.logits, self.classes or problem.logits.shape[1] - 1)
-        for turn in range(wrong.shape[1] if self.apart else 1):
-            wanted = wrong[:, turn : turn + 1] if self.apart else wrong
-            for restart in range(self.restarts):
-                rows = (~oracle.done).nonzero().squeeze(1)
-                self._attempt(oracle, rows, wanted[rows], turn * self.restarts + restart, tell)
+        turns, turn = wrong.shape[1] if self.apart else 1, 0
+        while turn < turns:
+            rows = (~oracle.done).nonzero().squeeze(1)
+            together = min(turns - turn, max(1, oracle.slots // max(1, len(rows)))) if self.restarts == 1 else 1
+            if together > 1:  # few samples: several targets of one at once, in slots of their own
+                each = rows.repeat_interleave(together)
+                wave = oracle.wave(each)
+                aims = wrong[rows, turn : turn + together].reshape(-1, 1)
+                self._attempt(wave, torch.arange(len(each), device=each.device), aims, turn, tell)
+                oracle.merge_wave(each, wave)
+            else:
+                for restart in range(self.restarts):
+                    rows = (~oracle.done).nonzero().squeeze(1)
+                    wanted = wrong[rows, turn : turn + 1] if self.apart else wrong[rows]
+                    self._attempt(oracle, rows, wanted, turn * self.restarts + restart, tell)
+            turn += together
         if not oracle.goal.leaves:
             self._close_in(oracle)
 

@@ -37,6 +37,7 @@ class Oracle:
     Rows, (M,) int64, name the samples that M candidates, (M, *S), belong to; one sample may stand in several rows.
     slots: how many candidates are in the model at once.
     queries: how many forward passes a sample may cost, None for any number.
+    same: (N,) int64, where the samples are attempts at fewer: equal for those at one, in their order; else None.
     """
 
     def __init__(
@@ -55,13 +56,23 @@ class Oracle:
         self.estimator = estimator
         self.slots = slots
         self.queries = queries
+        self.same: Tensor | None = None
         self.tally = _blank(problem)
 
     @property
     def done(self) -> Tensor:
         """(N,) bool: which samples need no more candidates."""
         spared = self.tally.natural if self.goal.spares else torch.zeros_like(self.tally.natural)
-        return spared | (self.tally.margin > 0) if self.goal.leaves else spared
+        if not self.goal.leaves:
+            return spared
+        broken = self.tally.margin > 0
+        if self.same is not None:  # what an earlier attempt has broken, later ones need not
+            place = torch.arange(len(broken), device=broken.device)
+            first = torch.full_like(place, len(place)).scatter_reduce(
+                0, self.same, torch.where(broken, place, len(place)), "amin"
+            )
+            broken = place >= first[self.same]
+        return spared | broken
 
     def left(self, rows: Tensor) -> Tensor:
         """Returns (M,), int64: how many more queries the sample of each row may cost."""
@@ -137,6 +148,35 @@ class Oracle:
     def merge(self, rows: Tensor, part: Oracle) -> None:
         """Takes over what an oracle of some of the samples has found."""
         put(self.tally, rows, part.tally)
+
+    def wave(self, rows: Tensor) -> Oracle:
+        """Returns an oracle of several attempts at some of the samples, each a sample of its own.
+
+        rows: (M,), the sample of each attempt, those at one beside each other and in their order.
+        """
+        own = self.part(rows)
+        own.same = rows.unique_consecutive(return_inverse=True)[1]
+        return own
+
+    def merge_wave(self, rows: Tensor, part: Oracle) -> None:
+        """Takes over what an oracle of several attempts has found, as if they had come one by one."""
+        before = take(self.tally, rows)
+        for name in ("forwards", "backwards"):
+            spent = getattr(part.tally, name) - getattr(before, name)
+            getattr(self.tally, name).index_add_(0, rows, spent)
+        if not len(rows):
+            return
+        _, counts = rows.unique_consecutive(return_counts=True)
+        firsts = counts.cumsum(0) - counts
+        for turn in range(int(counts.max())):
+            own = (firsts + turn)[counts > turn]
+            ids = rows[own]
+            known = take(self.tally, ids)
+            margin, distance = part.tally.margin[own], part.tally.distance[own]
+            better = self.goal.better(margin, distance, known.margin, known.distance) & ~self.done[ids]
+            chosen = ids[better]
+            for name in ("x", "margin", "distance"):
+                getattr(self.tally, name)[chosen] = getattr(part.tally, name)[own[better]]
 
     def _snapped(self, rows: Tensor, x: Tensor) -> Tensor:
         threat = self.problem.threat
