@@ -63,7 +63,7 @@ def _pgd(eps: float, **settings: Any) -> Attack:
 
 
 def _cases() -> list[Case]:
-    near, far = Threat(Linf(0.1)), Threat(Linf(0.15))
+    near, far = Threat(Linf(0.1)), Threat(Linf(0.13))
     any_l2 = Threat(L2())
     return [
         Case(
@@ -105,7 +105,7 @@ def _cases() -> list[Case]:
             near,
             101,
             100,
-            1000,
+            500,
             {
                 "every step": (apgd(Linf(0.1)).with_goal(Worst()), "fp32"),
                 "solved leave": (apgd(Linf(0.1)), "fp32"),
@@ -119,12 +119,12 @@ def _cases() -> list[Case]:
             1,
             1,
             60,
-            {"autoattack": (autoattack(Linf(0.15)), "fp32"), "standard": (standard(Linf(0.15)), "fp32")},
+            {"autoattack": (autoattack(Linf(0.13)), "fp32"), "standard": (standard(Linf(0.13)), "fp32")},
             peers="autoattack-linf",
-            changes={"eps": 0.15},
+            changes={"eps": 0.13},
             without=("torchattacks",),
         ),
-        Case("ddn", any_l2, 101, 100, 1000, {"ddn": (ddn(L2()), "fp32")}, peers="ddn"),
+        Case("ddn", any_l2, 101, 100, 500, {"ddn": (ddn(L2()), "fp32")}, peers="ddn"),
         Case("fmn", any_l2, 101, 100, 200, {"fmn": (fmn(L2()), "fp32")}, peers="fmn-l2"),
         Case("deepfool", any_l2, 1, 1, 200, {"deepfool": (deepfool(L2()), "fp32")}, peers="deepfool"),
         Case(
@@ -137,7 +137,7 @@ def _cases() -> list[Case]:
             peers="cw",
             without=("art",),
         ),
-        Case("jsma", Threat(L0()), 1, 1, 20, {"jsma": (jsma(L0()), "fp32")}, peers="jsma"),
+        Case("jsma", Threat(L0()), 1, 1, 20, {"jsma": (jsma(L0(), gamma=0.1), "fp32")}, peers="jsma"),
         Case("one-pixel", Threat(L0(1)), 1, 0, 20, {"one_pixel": (one_pixel(L0(1)), "fp32")}, peers="one-pixel"),
         Case(
             "square",
