@@ -70,8 +70,9 @@ def passes(model: nn.Module, images: Images, case: Case, batch: int | None = Non
 
 
 def ours(attack: Attack | Cascade, precision: str, model: nn.Module, images: Images) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns (x', forwards, backwards) of one of our attacks."""
-    result = attack(model, images.x, images.y, precision=precision)
+    """Returns (x', forwards, backwards) of one of our attacks; "auto, folded" also folds the model's batch norm."""
+    number, _, how = precision.partition(", ")
+    result = attack(models.folded(model) if how == "folded" else model, images.x, images.y, precision=number)
     return result.x, result.forwards, result.backwards
 
 
@@ -185,6 +186,13 @@ def machine() -> dict[str, object]:
     }
 
 
+def subject(name: str, weights: Path | None) -> tuple[nn.Module, data.Images]:
+    """Returns a classifier, frozen and in evaluation mode, and the test images that it reads."""
+    model = models.build(name, channels=1, classes=10, weights_file=weights).requires_grad_(False)
+    test = data.load(name.partition("/")[0] if "/" in name else "mnist").test
+    return models.Resized(model, 32).eval() if name in models.SIDE_32 else model, test
+
+
 def shown(record: dict[str, object], model: str) -> Table:
     """Returns the record of a case as a table."""
     floor = record["floor"]
@@ -212,7 +220,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Measures, prints a table for each case, writes JSON, and returns an exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--cases", nargs="+", default=list(CASES), metavar="CASE", help=", ".join(CASES))
-    parser.add_argument("--model", default="mnist/lenet", help="a shipped classifier (mnist/lenet)")
+    parser.add_argument("--model", default="mnist/lenet", help="a shipped classifier, or vgg16 (mnist/lenet)")
+    parser.add_argument("--weights", type=Path, help="safetensors for a classifier that does not ship")
     parser.add_argument("--images", type=int, help="instead of each case's own number")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0, help="of the images drawn")
@@ -225,16 +234,16 @@ def main(arguments: list[str] | None = None) -> int:
         unknown = sorted(set(given.cases) - set(CASES))
         if unknown:
             raise InputError(f"expected cases of {', '.join(CASES)}, got {', '.join(unknown)}")
-        model = models.load(given.model).requires_grad_(False)
-        test = data.load(given.model.partition("/")[0]).test
+        model, test = subject(given.model, given.weights)
         record = json.loads(given.out.read_text()) if given.out.is_file() else {}
         for name in given.cases:
+            said = f"--cases {name} --model {given.model}" + f" --weights {given.weights}" * bool(given.weights)
+            said += f" --rounds {given.rounds} --seed {given.seed} --threads {given.threads}"
             case = CASES[name]
             images = test.sample(given.images or case.images, given.seed)
             found = measure(case, model, Images(images.x, images.y), given.rounds, console.log)
             found |= {
-                "command": f"python benchmarks/attacks.py --cases {name} --model {given.model} --images {len(images)} "
-                f"--rounds {given.rounds} --seed {given.seed} --threads {given.threads}",
+                "command": f"python benchmarks/attacks.py {said} --images {len(images)}",
                 "classifier": given.model,
                 "peers": peers.versions(),
                 "machine": machine(),

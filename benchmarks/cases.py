@@ -91,6 +91,19 @@ def _cases() -> list[Case]:
             peers="pgd",
         ),
         Case(
+            "pgd-large",
+            near,
+            41,
+            40,
+            32,
+            {
+                "every step": (_pgd(0.1).with_goal(Worst()), "fp32"),
+                "every step, bf16, folded": (_pgd(0.1).with_goal(Worst()), "auto, folded"),
+            },
+            peers="pgd",
+            without=("adv-lib", "art", "cleverhans", "secmlt"),
+        ),
+        Case(
             "pgd-wide",
             Threat(Linf(0.3)),
             41,

@@ -99,7 +99,7 @@ catalogue: dict[str, Entry] = {
     "fab": Entry(fab, "Croce & Hein 2020", ALL, "gradients", "smallest", False, "100 gradients a wrong class"),
     "fab-t": Entry(fab_t, "Croce & Hein 2020", ALL, "gradients", "smallest", False, "900 gradients"),
     "deepfool": Entry(
-        deepfool, "Moosavi-Dezfooli et al. 2016", ("Linf", "L2"), "gradients", "smallest", False, "250 gradients"
+        deepfool, "Moosavi-Dezfooli et al. 2016", ("Linf", "L2"), "gradients", "smallest", False, "500 gradients"
     ),
     "lbfgs": Entry(lbfgs, "Szegedy et al. 2014", ("L2",), "gradients", "smallest", True, "900 gradients"),
     "cw": Entry(cw, "Carlini & Wagner 2017", ("L2", "Linf", "L0"), "gradients", "smallest", True, "9,000 gradients"),

@@ -64,14 +64,13 @@ class DeepFool:
         return probe.margin > 0
 
 
-def deepfool(threat: Threat | Ball, *, steps: int = 50, overshoot: float = 0.02, candidates: int = 5) -> Attack:
+def deepfool(threat: Threat | Ball, *, steps: int = 50, overshoot: float = 0.02, candidates: int = 10) -> Attack:
     """Returns DeepFool, which looks for a small change fast, eps or none given; it ends with the first that breaks.
 
     steps: at most, each of one pass forwards and one back for each candidate.
     overshoot: how much further than onto the boundary every step goes; the image that is judged has it in.
-    candidates: how many rival classes are looked at, the likeliest first. The paper looks at all, and its code at the
-    10 likeliest of the clean image. Nearly all steps go to the likeliest of the moment, and with five of nine the
-    changes come out no larger, in half of the time.
+    candidates: how many rival classes are looked at, the likeliest of the moment first. The paper looks at all, and its
+    code at the 10 likeliest of the clean image. With five of nine the changes come out about as small in half the time.
     Source: Moosavi-Dezfooli et al. 2016, algorithm 2; for Linf, section 3.3. Clipped to the box after each step, as
     others do.
     """
