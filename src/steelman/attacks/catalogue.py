@@ -82,7 +82,7 @@ catalogue: dict[str, Entry] = {
     "autoattack": Entry(
         autoattack, "Croce & Hein 2020, 2021", ALL, "gradients", "within eps", False, "1,900 gradients, 7,900 queries"
     ),
-    "standard": Entry(standard, "ours", ALL, "gradients", "within eps", False, "180 gradients, more if near"),
+    "standard": Entry(standard, "ours", ALL, "gradients", "within eps", False, "200 gradients, more if near"),
     "square": Entry(square, "Andriushchenko et al. 2020", ALL, "scores", "within eps", True, "5,000 queries"),
     "nes": Entry(nes, "Ilyas et al. 2018", ("Linf", "L2"), "scores", "within eps", True, "10,000 queries"),
     "spsa": Entry(spsa, "Uesato et al. 2018", ("Linf", "L2"), "scores", "within eps", True, "12,900 queries"),

@@ -164,9 +164,7 @@ def _attacked(
     if bench.undefended is not None:
         # a cascade with every step taken would cost as much for every image as for the hardest
         crafted = attack if isinstance(attack, Cascade) else attack.with_goal(Worst())
-        result = crafted(
-            bench.undefended, x, y, seed=bench.seed, indices=bench.images.indices, observe=hear
-        )
+        result = crafted(bench.undefended, x, y, seed=bench.seed, indices=bench.images.indices, observe=hear)
         rows.append(bench.row(~result.broken, "none", attack, "static"))
         kept = measure.right(bench.model, result.x, y, seed=bench.seed)
         rows.append(bench.row(kept, bench.defence, attack, "static"))
