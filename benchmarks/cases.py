@@ -63,7 +63,7 @@ def _pgd(eps: float, **settings: Any) -> Attack:
 
 
 def _cases() -> list[Case]:
-    near, far = Threat(Linf(0.1)), Threat(Linf(0.13))
+    near, far = Threat(Linf(0.1)), Threat(Linf(0.11))
     any_l2 = Threat(L2())
     return [
         Case(
@@ -132,9 +132,9 @@ def _cases() -> list[Case]:
             1,
             1,
             60,
-            {"autoattack": (autoattack(Linf(0.13)), "fp32"), "standard": (standard(Linf(0.13)), "fp32")},
+            {"autoattack": (autoattack(Linf(0.11)), "fp32"), "standard": (standard(Linf(0.11)), "fp32")},
             peers="autoattack-linf",
-            changes={"eps": 0.13},
+            changes={"eps": 0.11},
             without=("torchattacks",),
         ),
         Case("ddn", any_l2, 101, 100, 500, {"ddn": (ddn(L2()), "fp32")}, peers="ddn"),
@@ -151,7 +151,16 @@ def _cases() -> list[Case]:
             without=("art",),
         ),
         Case("jsma", Threat(L0()), 1, 1, 20, {"jsma": (jsma(L0(), gamma=0.1), "fp32")}, peers="jsma"),
-        Case("one-pixel", Threat(L0(1)), 1, 0, 20, {"one_pixel": (one_pixel(L0(1)), "fp32")}, peers="one-pixel"),
+        Case(
+            "one-pixel",
+            Threat(L0(1)),
+            4001,
+            0,
+            20,
+            {"one_pixel": (one_pixel(L0(1), steps=10), "fp32")},
+            peers="one-pixel",
+            changes={"steps": 10},
+        ),
         Case(
             "square",
             near,

@@ -68,9 +68,9 @@ def standard(threat: Threat | Ball, *, queries: int = 5000) -> Cascade:
     cross-entropy, which looks at all classes at once, a few more. Then four climbs from images that are lighter and
     darker in blocks, which get past flat losses that random starts do not. What is left whole is as a rule far from
     breaking. Images whose margin came within 70 % of its clean value are attacked on towards every class, and the few
-    that then are within 35 % of it from twenty more starts and by scores alone; in L2 and L1, where the margin falls more
-    evenly, within 10 and 5 %. On those within 5 % there are nine longer climbs, and in Linf and L2 Auto-PGD towards the
-    three nearest classes.
+    that then are within 35 % of it from twenty more starts and by scores alone; in L2 and L1, where the margin falls
+    more evenly, within 10 and 5 %. On those within 5 % there are nine longer climbs, and in Linf and L2 Auto-PGD
+    towards the three nearest classes.
     threat: Linf, L2 or L1.  queries: that the last part may spend on an image.
     Source: ours; starts as in Andriushchenko et al. 2020 (Square), momentum as in Croce & Hein 2020.
     """
