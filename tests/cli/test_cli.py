@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from steelman import data, weights
+from steelman import attacks, data, weights
 from steelman.cli import main
 from steelman.models import CNN
 from steelman.training import named
@@ -119,7 +119,69 @@ def test_train_writes_weights_that_evaluate_takes(tmp_path: Path) -> None:
     assert protocols == {"static", "adaptive"}
 
 
+def test_every_attack_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("attack", "--list") == 0
+    told = capsys.readouterr().out
+    for name, entry in attacks.catalogue.items():
+        assert name in told
+        assert entry.paper.split()[0] in told
+
+
+def test_on_the_grid_what_is_broken_is_broken_as_png(
+    arrays: Path, own: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("attack", "--data", arrays, "--model", "cnn", "--weights", own, "--attack", "pgd", "--eps", 0.05, "--grid")
+    assert call(*words, "--out", "runs/g", "--set", "restarts=2") == 0
+    assert "without the grid" in capsys.readouterr().out
+    model = CNN(1, 3).eval()
+    weights.fill(model, own)
+    with np.load("runs/g/adversarial.npz") as file:
+        broken, labels = file["broken"], file["labels"]
+    pngs = [np.asarray(Image.open(path)) for path in sorted(Path("runs/g/png").iterdir())]
+    reads = model(torch.from_numpy(np.stack(pngs)).float()[:, None] / 255).argmax(1).numpy()
+    assert ((reads != labels) == broken).all()
+
+
+def test_the_smallest_change_and_what_no_ball_describes_need_no_eps(
+    arrays: Path, own: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ("attack", "--data", "mnist", "--images", 5, "--attack", "ddn", "--norm", "L2", "--set", "steps=30")
+    assert call(*small, "--out", "runs/d") == 0
+    assert "median L2 distance" in capsys.readouterr().out
+    words = ("attack", "--data", arrays, "--model", "cnn", "--weights", own, "--attack", "spatial")
+    assert call(*words, "--set", "rotation=10", "--out", "runs/s") == 0
+    assert "distance" not in capsys.readouterr().out
+
+
+def test_an_attack_can_be_made_on_another_model(arrays: Path, own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    surrogate = ("--surrogate", "steelman.models:CNN")
+    words = ("attack", "--data", arrays, "--model", "cnn", "--weights", own, "--eps", 0.1, "--out", "runs/x")
+    assert call(*words, "--attack", "transfer", *surrogate) == 2
+    assert "3 classes" in capsys.readouterr().err
+    assert call(*words, "--attack", "fgsm", "--surrogate", "cnn") == 2
+    assert "trained --surrogate" in capsys.readouterr().err
+    words = ("attack", "--data", "mnist", "--images", 5, "--eps", 0.3, "--surrogate", "mnist/lenet", "--out", "runs/y")
+    assert call(*words, "--attack", "fgsm") == 0
+    assert "transfer-fgsm" in capsys.readouterr().out
+
+
 MISTAKES = {
+    "unknown setting": (
+        ("attack", "--data", "{own}", "--attack", "pgd", "--eps", 0.1, "--set", "restart=2"),
+        "did you mean restarts",
+    ),
+    "no value for a setting": (("attack", "--data", "{own}", "--eps", 0.1, "--set", "steps"), "NAME=VALUE"),
+    "no queries": (("attack", "--data", "{own}", "--attack", "square", "--eps", 0.1, "--queries", 0), "queries"),
+    "a norm that the paper lacks": (("attack", "--data", "{own}", "--attack", "ddn", "--norm", "L1"), "expected L2"),
+    "transfer from nothing": (("attack", "--data", "{own}", "--attack", "transfer", "--eps", 0.1), "--surrogate"),
+    "no targeted form": (
+        ("attack", "--data", "{own}", "--attack", "apgd-t", "--eps", 0.1, "--target", 1),
+        "no targeted form",
+    ),
+    "no radius to evaluate at": (
+        ("evaluate", "--data", "{own}", "--model", "cnn", "--weights", "{weights}", "--attack", "ddn", "--norm", "L2"),
+        "expected a radius for ddn",
+    ),
     "no command": ((), "required"),
     "unknown command": (("atack",), "invalid choice"),
     "unknown data set": (("evaluate", "--data", "mnst", "--eps", 0.1), "did you mean mnist"),

@@ -75,11 +75,13 @@ def run(options: argparse.Namespace) -> int:
     if options.target is not None:
         images = _without(options.target, images, console.print)
     attack = bring.attacks(options, images)[0]
+    if options.target is not None:
+        attack = _aimed(attack)
     model = bring.model(options, images)
     x, y = on(model, images)
     goals, truth = y, None
     if options.target is not None:
-        attack, goals, truth = _aimed(attack), torch.full_like(y, options.target), y
+        goals, truth = torch.full_like(y, options.target), y
     writable(options.out)
     with attacking(f"{attack.name} on {images.name}") as observe:
         result = attack(model, x, goals, truth=truth, seed=options.seed, indices=images.indices, observe=observe)

@@ -158,6 +158,8 @@ def _through(attack: AnyAttack, options: argparse.Namespace, images: Images) -> 
     if not isinstance(attack, Attack | Cascade):
         raise InputError(f"expected no --surrogate for {attack.name}, which learns from many images: leave it out")
     name = options.surrogate
+    if name in models.catalogue:
+        raise InputError(f"expected a trained --surrogate, got {name}: say mnist/cnn, or package.module:factory")
     surrogate = models.build(name, channels=images.shape[0], classes=images.num_classes).to(device(options.device))
     return transfer(attack, surrogate, called=name)
 
