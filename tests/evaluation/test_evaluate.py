@@ -14,7 +14,7 @@ from steelman.data import Images
 from steelman.errors import InputError
 from steelman.evaluation import measure
 from steelman.evaluation.evaluate import evaluate
-from steelman.norms import Linf
+from steelman.norms import L2, Linf
 
 
 def images(n: int = 40) -> Images:
@@ -148,3 +148,22 @@ def _fields() -> dict[str, object]:
         "eps": 0.0,
         "protocol": "adaptive",
     }
+
+
+def test_what_no_ball_describes_stands_apart_and_a_search_without_a_radius_is_an_error() -> None:
+    listed = [attacks.spatial(grid=(3, 3)), attacks.fgsm(Linf(0.1)), attacks.standard(Linf(0.1), queries=20)]
+    evaluation = evaluate(linear(), images(), listed)
+    rows = {row.attack: row for row in evaluation.rows}
+    assert (rows["spatial"].norm, rows["spatial"].eps) == ("none", 0.0)
+    assert (rows["standard"].norm, rows["standard"].eps) == ("Linf", 0.1)
+    assert rows["worst of all"].accuracy == min(rows["fgsm"].accuracy, rows["standard"].accuracy)
+    with pytest.raises(InputError, match="expected a radius for ddn"):
+        evaluate(linear(), images(), attacks.ddn(L2()))
+
+
+def test_a_cascade_lets_broken_images_go_in_the_static_column_too() -> None:
+    evaluation = evaluate(
+        defences.guard(Smooth(), linear()), images(), attacks.standard(Linf(0.1), queries=20), undefended=linear()
+    )
+    assert any("cascade" in note for note in evaluation.notes)
+    assert cells(evaluation)["none", "static", "standard", 0.1] < 1

@@ -69,7 +69,8 @@ def evaluate(
         found, kept, holds = _attacked(bench, attack, hear)
         rows += found
         shown += kept
-        survivors.setdefault((attack.threat.ball.name, _eps(attack)), []).append((attack, holds))
+        if _bounded(attack):
+            survivors.setdefault((attack.threat.ball.name, _eps(attack)), []).append((attack, holds))
     for several in survivors.values():
         if len(several) > 1:
             all_hold = torch.stack([holds for _, holds in several]).all(0)
@@ -125,12 +126,12 @@ class _Bench:
             attack=name or (attack.name if attack else "none"),
             eps=_eps(attack) if attack else 0.0,
             protocol=protocol,
-            norm=attack.threat.ball.name if attack else "Linf",
+            norm=_norm(attack) if attack else "Linf",
         )
 
 
 def _relay(observe: Observer, attack: AnyAttack, at: int, of: int) -> Callable[[Progress], None]:
-    title = f"{attack.name} {attack.threat.ball.name} {_eps(attack):g}"
+    title = f"{attack.name} {attack.threat.ball.name} {_eps(attack):g}" if _bounded(attack) else attack.name
     return lambda progress: observe(Now(title, at, of, progress))
 
 
@@ -142,7 +143,17 @@ def _eps(attack: AnyAttack) -> float:
         return float(eps)
     if isinstance(getattr(attack, "goal", None), Nearest):
         raise InputError(f"expected a radius for {attack.name}, as what breaks inside it is counted: say eps, or --eps")
-    return 0.0  # no ball describes it
+    return 0.0
+
+
+def _norm(attack: AnyAttack) -> str:
+    """The norm that an attack is measured in, "none" where no ball describes it."""
+    return attack.threat.ball.name if _bounded(attack) else "none"
+
+
+def _bounded(attack: AnyAttack) -> bool:
+    eps = attack.threat.eps
+    return isinstance(eps, Tensor) or math.isfinite(eps)
 
 
 def _clean(bench: _Bench) -> list[Row]:

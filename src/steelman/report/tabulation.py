@@ -87,7 +87,7 @@ def _long(title: str, rows: list[Row], also: str) -> Table:
         "Classifier": [row.classifier for row in rows],
         "Defence": [wording.defence(row.defence) for row in rows],
         "Attack": [wording.attacked(row) for row in rows],
-        "ε": [wording.MISSING if row.attack == "none" else wording.eps(row.eps) for row in rows],
+        "ε": [wording.MISSING if "none" in (row.attack, row.norm) else wording.eps(row.eps) for row in rows],
         "Protocol": [row.protocol for row in rows],
         "n": [f"{row.n:,}" if row.n else wording.MISSING for row in rows],
         "Accuracy, %": [_accuracy(row) + mark[row.note] for row in rows],

@@ -34,17 +34,20 @@ def defence(name: str) -> str:
 
 def strength(row: Row) -> str:
     """Returns the attack with its eps, as in "PGD at ε 0.15"."""
-    return "no attack" if is_clean(row) else f"{attacked(row)} at ε {eps(row.eps)}"
+    if is_clean(row):
+        return "no attack"
+    return attacked(row) if row.norm == "none" else f"{attacked(row)} at ε {eps(row.eps)}"
 
 
 def attacked(row: Row) -> str:
     """Returns the name of a row's attack, with its norm where that is not Linf, as in "PGD (L2)"."""
-    return attack(row.attack) if row.norm == "Linf" or row.attack == "none" else f"{attack(row.attack)} ({row.norm})"
+    plain = row.norm in ("Linf", "none") or row.attack == "none"
+    return attack(row.attack) if plain else f"{attack(row.attack)} ({row.norm})"
 
 
 def is_clean(row: Row) -> bool:
     """Whether the images of a row are as they came."""
-    return row.attack == "none" or row.eps == 0
+    return row.attack == "none" or (row.eps == 0 and row.norm != "none")
 
 
 def eps(value: float) -> str:
