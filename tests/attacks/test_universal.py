@@ -10,7 +10,8 @@ from torch import nn
 
 from steelman import data, models
 from steelman.attacks import Last
-from steelman.attacks.universal import in_order, sgd_uap, universal
+from steelman.attacks.learnt import in_order
+from steelman.attacks.universal import sgd_uap, universal
 from steelman.errors import InputError
 from steelman.losses import cross_entropy
 from steelman.norms import L1, L2, Linf

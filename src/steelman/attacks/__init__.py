@@ -24,6 +24,7 @@ from steelman.attacks.gradients import averaged, exact
 from steelman.attacks.hopskipjump import hopskipjump
 from steelman.attacks.jsma import jsma
 from steelman.attacks.lbfgs import lbfgs
+from steelman.attacks.learnt import Universal
 from steelman.attacks.momentum import mifgsm
 from steelman.attacks.odi import diversified, odi
 from steelman.attacks.one_pixel import one_pixel
@@ -37,7 +38,7 @@ from steelman.attacks.standard import Settling, standard
 from steelman.attacks.steepest import Steepest, bim, fgsm, pgd
 from steelman.attacks.sweep import sweep
 from steelman.attacks.transfer import transfer
-from steelman.attacks.universal import Universal, sgd_uap, universal
+from steelman.attacks.universal import sgd_uap, universal
 
 __all__ = [
     "AnyAttack",

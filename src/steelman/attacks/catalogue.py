@@ -24,6 +24,7 @@ from steelman.attacks.geoda import geoda
 from steelman.attacks.hopskipjump import hopskipjump
 from steelman.attacks.jsma import jsma
 from steelman.attacks.lbfgs import lbfgs
+from steelman.attacks.learnt import Universal
 from steelman.attacks.momentum import mifgsm
 from steelman.attacks.odi import odi
 from steelman.attacks.one_pixel import one_pixel
@@ -34,7 +35,7 @@ from steelman.attacks.square import square
 from steelman.attacks.standard import standard
 from steelman.attacks.steepest import bim, fgsm, pgd
 from steelman.attacks.transfer import transfer
-from steelman.attacks.universal import Universal, sgd_uap, universal
+from steelman.attacks.universal import sgd_uap, universal
 from steelman.errors import unknown
 
 Knows = Literal["gradients", "scores", "decisions", "another model", "nothing"]

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from steelman.attacks.attack import Attack
+from steelman.attacks.learnt import Universal, in_order
 from steelman.attacks.oracle import Oracle
 from steelman.attacks.problem import Asks, Probe, Problem, take
 from steelman.attacks.settings import count, positive, share
-from steelman.attacks.universal import Universal, in_order
 from steelman.errors import InputError
 from steelman.losses import cross_entropy
 from steelman.norms import L0, Ball
