@@ -13,6 +13,7 @@ from steelman.attacks.attack import Attack
 from steelman.attacks.guides import Guide
 from steelman.attacks.problem import Asks, Probe, Problem
 from steelman.attacks.settings import column, count, inside, positive, share, where
+from steelman.attacks.windows import Window
 from steelman.errors import InputError
 from steelman.losses import Loss, cross_entropy, margin
 from steelman.norms import Ball, l1_in_box
@@ -140,44 +141,6 @@ class Windows:
         return _fitted(problem, flat.view_as(delta)), best
 
 
-class Window(NamedTuple):
-    """A square of each image, its places in rows of as many as the largest square needs.
-
-    places: (N, 1, P), int64, into an image's rows one after another; those of a narrower square repeat its last ones.
-    mask: (N, 1, P), bool: which do not.  corner: (N, 2).  side: (N,).  width: the image's.
-    """
-
-    places: Tensor
-    mask: Tensor
-    corner: Tensor
-    side: Tensor
-    width: int
-
-    @classmethod
-    def at(cls, draw: Tensor, side: Tensor, height: int, width: int) -> Window:
-        """Returns squares of these sides, (N,), at corners drawn by (N, 2) in [0, 1), all of them inside.
-
-        AutoAttack's code never draws the last row and column; here they are as likely as the others.
-        """
-        room = torch.stack([height - side, width - side], 1)
-        corner = torch.minimum((draw * (room + 1)).long(), room)
-        local = torch.arange(int(side.max()), device=draw.device)
-        places = corner[:, :, None] + torch.minimum(local, side[:, None] - 1)[:, None]
-        index = places[:, 0, :, None] * width + places[:, 1, None, :]
-        inner = local < side[:, None]
-        mask = inner[:, :, None] & inner[:, None, :]
-        return cls(index.flatten(1)[:, None], mask.flatten(1)[:, None], corner, side, width)
-
-    def of(self, image: Tensor) -> Tensor:
-        """Returns (N, C, P): what an image, (N, C, H, W), has there."""
-        return image.flatten(2).gather(2, self.places.expand(-1, image.shape[1], -1))
-
-    def outside(self, other: Window) -> Tensor:
-        """Returns (N, 1, P), bool: which places are of this window and not of another."""
-        local = torch.stack([self.places // self.width, self.places % self.width]) - other.corner.mT[:, :, None, None]
-        return self.mask & ~((local >= 0) & (local < other.side[:, None, None])).all(0)
-
-
 def square(
     threat: Threat | Ball,
     *,
@@ -195,8 +158,8 @@ def square(
     p: the share of the image that the first square covers.  rescale: whether the schedule by which squares shrink is
     stretched from the paper's 10,000 queries to these.
     loss: unless told the margin, and the cross-entropy if targeted, as in the paper.
-    5,000 queries, p = .8 and the stretched schedule are AutoAttack's; the paper takes 10,000 queries and a p of its own
-    for each model, as in .05 (Linf) and .1 (L2) on ImageNet.
+    5,000 queries and p = .8 are AutoAttack's, which leaves the schedule as it is (rescale=False); the paper takes
+    10,000 queries and a p of its own for each model, as in .05 (Linf) and .1 (L2) on ImageNet.
     Source: Andriushchenko et al. 2020; L1: Croce & Hein 2021 (Mind the box).
     """
     threat = inside(threat, "square", "Linf", "L2", "L1")
