@@ -17,6 +17,7 @@ from steelman.losses import margin
 from steelman.precision import precision
 
 Mode = Literal["eval", "train", "as it is"]
+Abstention = Literal["right", "a class"]
 
 
 class Answer(NamedTuple):
@@ -40,6 +41,9 @@ class Victim:
     mode: "eval", "train" (batch statistics and dropout stay on), or "as it is".
     targeted: y are the wanted classes, so that loss and margin change their sign.
     precision: "fp32", "bf16" or "auto"; logits are float32 or better in any.
+    abstention: of a model that may abstain (its last module says `abstains = True`, and its last logit stands for it).
+    "right" counts it for the true class, so that a loss rises only towards what is both wrong and accepted: what an
+    untargeted attacker wants. "a class" leaves it as one more class, which is never right.
     """
 
     def __init__(
@@ -51,8 +55,10 @@ class Victim:
         seed: int = 0,
         device: torch.device | str = "cpu",
         precision: str = "fp32",
+        abstention: Abstention = "right",
     ) -> None:
         self.model = model
+        self.folds = abstention == "right" and not targeted and abstains(model)
         self.mode = mode
         self.sign = -1.0 if targeted else 1.0
         self.seed = seed
@@ -88,8 +94,7 @@ class Victim:
 
         Raises InputError for logits of a wrong shape, for NaN or infinite ones, and for labels out of range.
         """
-        logits = self._ask(x)
-        return self._checked(logits, x, y)
+        return self._read(x, y)
 
     def margin(self, logits: Tensor, y: Tensor) -> Tensor:
         """Returns (N,): positive where the sample is broken: not read as y alone, or at its target if targeted.
@@ -107,8 +112,7 @@ class Victim:
         """
         with torch.enable_grad():
             x = x.detach().requires_grad_()
-            logits = self._ask(x)
-            self._checked(logits, x, y)
+            logits = self._read(x, y)
             value = ascend(logits)
             if not value.requires_grad:
                 raise InputError(self._cut(x))
@@ -141,6 +145,10 @@ class Victim:
             "without gradients, as in square"
         )
 
+    def _read(self, x: Tensor, y: Tensor) -> Tensor:
+        logits = self._checked(self._ask(x), x, y)
+        return _folded(logits, y) if self.folds else logits
+
     def _ask(self, x: Tensor) -> Tensor:
         with precision(self.precision, self.device):
             logits = self.model(x)
@@ -150,10 +158,9 @@ class Victim:
     def _checked(self, logits: Tensor, x: Tensor, y: Tensor) -> Tensor:
         if not self._seen:
             self._met(logits, x)
-        if len(y) and int(y.max()) >= logits.shape[1]:
-            raise InputError(
-                f"expected labels in [0, {logits.shape[1]}), as the model has so many classes, got {int(y.max())}"
-            )
+        classes = logits.shape[1] - abstains(self.model)
+        if len(y) and int(y.max()) >= classes:
+            raise InputError(f"expected labels in [0, {classes}), as the model has so many classes, got {int(y.max())}")
         if not bool(torch.isfinite(logits).all()):
             raise InputError("expected finite logits, got NaN or infinite ones: the model overflows on these images")
         return logits
@@ -172,6 +179,19 @@ class Victim:
                 stacklevel=4,
             )
         self._seen = True
+
+
+def abstains(model: object) -> bool:
+    """Returns whether the last logit of a model stands for no answer, as behind a detector that rejects."""
+    while isinstance(model, nn.Sequential) and len(model):
+        model = model[-1]
+    return getattr(model, "abstains", False) is True
+
+
+def _folded(logits: Tensor, y: Tensor) -> Tensor:
+    """Logits without the last, which counts for the true class."""
+    own = torch.maximum(logits.gather(1, y[:, None]), logits[:, -1:])
+    return logits[:, :-1].scatter(1, y[:, None], own)
 
 
 def reseed(seed: int, device: torch.device) -> None:

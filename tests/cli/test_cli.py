@@ -356,7 +356,7 @@ MISTAKES = {
     ),
     "eps for a plain classifier": (
         ("train", "classifier", "--eps", 0.3, "--out", "w.safetensors"),
-        "expected no --eps for train classifier",
+        "unrecognized arguments: --eps",
     ),
     "share out of range": (
         ("train", "classifier", "--data", "{own}", "--share", 2, "--out", "w.safetensors"),

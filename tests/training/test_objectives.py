@@ -13,7 +13,7 @@ from steelman.errors import InputError
 from steelman.norms import Linf
 from steelman.precision import precision
 from steelman.training import Adversarial, Classify, Purify, Recipe, accuracy, fit
-from steelman.training.objectives import _erased, _shifted
+from steelman.training.objectives.classify import _erased, _shifted
 
 
 def images(n: int = 24) -> Images:

@@ -198,11 +198,25 @@ def defence(options: argparse.Namespace, images: Images) -> nn.Module | None:
     name = options.defence
     if name in (None, "none"):
         return None
-    own = f"{_name(images)}/{name}"
-    if own not in defences.shipped() and name not in defences.shipped() and not Path(name).is_file():
-        raise unknown("defence", name, [*(d for d in defences.shipped()), "none", "a safetensors file"])
-    purifier = defences.load(own if own in defences.shipped() else name)
+    own, bare = f"{_name(images)}/{name}", name.partition(":")[0]
+    if bare in defences.transforms:
+        purifier = defences.build(bare, channels=images.shape[0], **_listed(name))
+    elif own in defences.shipped() or name in defences.shipped() or Path(name).is_file():
+        purifier = defences.load(own if own in defences.shipped() else name)
+    else:
+        raise unknown("defence", name, [*defences.shipped(), *defences.transforms, "none", "a safetensors file"])
     if isinstance(purifier, defences.ConvAutoencoder) and images.shape[-2:] != (32, 32):
         purifier = models.Resized(purifier, 32)
     _try(purifier, images, name, f"an image (1, {', '.join(map(str, images.shape))})", (1, *images.shape))
     return purifier
+
+
+def _listed(words: str) -> dict[str, object]:
+    """The settings behind a name, as in jpeg:quality=50."""
+    found = {}
+    for word in filter(None, words.partition(":")[2].split(",")):
+        key, equals, text = word.partition("=")
+        if not equals:
+            raise InputError(f"expected settings as NAME:KEY=VALUE,KEY=VALUE, got {words!r}")
+        found[key] = _value(text)
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 from torch import nn
@@ -19,10 +20,21 @@ __all__ = [
     "catalogue",
     "guard",
     "load",
+    "purifiers",
     "shipped",
+    "transforms",
 ]
 
-catalogue: dict[str, type[nn.Module]] = {"conv-autoencoder": ConvAutoencoder, "unet": UNetPurifier}
+purifiers: dict[str, type[nn.Module]] = {
+    "conv-autoencoder": ConvAutoencoder,
+    "unet": UNetPurifier,
+}
+"""What is trained and goes in front of a classifier."""
+
+transforms: dict[str, type[nn.Module]] = {}
+"""What goes in front of a classifier and needs no training."""
+
+catalogue: dict[str, type[nn.Module]] = purifiers | transforms
 
 _SHIPPED = Path(__file__).parent / "shipped"
 
@@ -49,11 +61,17 @@ def load(name: str | Path) -> nn.Module:
     return weights.rebuild(catalogue, weights.read(path)[1].get("defence"), path)
 
 
-def build(name: str, *, channels: int) -> nn.Module:
+def build(name: str, *, channels: int = 1, **settings: object) -> nn.Module:
     """Returns an untrained defence by its catalogue name.
 
-    Raises InputError for another name.
+    settings: its own arguments, by name.
+    Raises InputError for another name, and for settings that it does not have.
     """
     if name not in catalogue:
         raise unknown("defence", name, catalogue)
-    return catalogue[name](channels=channels)
+    takes = inspect.signature(catalogue[name]).parameters
+    for key in settings.keys() - takes.keys():
+        raise unknown(f"setting of {name}", key, takes)
+    if "channels" in takes:
+        settings = {"channels": channels, **settings}
+    return catalogue[name](**settings)

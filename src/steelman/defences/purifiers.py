@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from steelman.errors import InputError
+from steelman.defences import door
 
 
 class ConvAutoencoder(nn.Module):
@@ -50,7 +50,11 @@ class ConvAutoencoder(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        _fits(self, x, self.settings["channels"], 32)
+        door.check(self, x, self.settings["channels"], 32)
+        return self.reconstructed(x)
+
+    def reconstructed(self, x: Tensor) -> Tensor:
+        """Returns what it makes of (N, channels, 32, 32) in any range, as the paper's PGD leaves [0, 1]."""
         code = self.encoder(x)
         out: Tensor = self.decoder(code + self.noise * torch.randn_like(code))
         return out
@@ -77,7 +81,7 @@ class UNetPurifier(nn.Module):
         self.leave = nn.Conv2d(width, 8 * channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        _fits(self, x, self.settings["channels"], None)
+        door.check(self, x, self.settings["channels"])
         height, width = x.shape[-2:]
         if height % 4 or width % 4:
             x = F.pad(x, (0, -width % 4, 0, -height % 4), mode="replicate")
@@ -91,13 +95,3 @@ class UNetPurifier(nn.Module):
         merged = F.gelu(self.merge(torch.cat([fine, F.gelu(self.up(code))], dim=1)))
         painted, kept = torch.sigmoid(F.pixel_shuffle(self.leave(merged), 2)).chunk(2, dim=1)
         return torch.lerp(painted, x.to(painted), kept)[..., :height, :width]
-
-
-def _fits(purifier: nn.Module, x: Tensor, channels: object, side: int | None) -> None:
-    name = type(purifier).__name__
-    if x.dim() != 4 or x.shape[1] != channels:
-        raise InputError(f"expected images (N, {channels}, H, W) for {name}, got {tuple(x.shape)}")
-    if side is not None and x.shape[-2:] != (side, side):
-        raise InputError(
-            f"expected images of {side}×{side} for {name}, got {tuple(x.shape)}: use models.Resized(purifier, {side})"
-        )

@@ -177,7 +177,7 @@ def _attacked(
         crafted = attack if isinstance(attack, Cascade) else attack.with_goal(Worst())
         result = crafted(bench.undefended, x, y, seed=bench.seed, indices=bench.images.indices, observe=hear)
         rows.append(bench.row(~result.broken, "none", attack, "static"))
-        kept = measure.right(bench.model, result.x, y, seed=bench.seed)
+        kept = measure.right(bench.model, result.x, y, seed=bench.seed, abstention="right")
         rows.append(bench.row(kept, bench.defence, attack, "static"))
     kept, worst = measure.survive(
         [attack], bench.model, x, y, indices=bench.images.indices, seed=bench.seed, observe=hear

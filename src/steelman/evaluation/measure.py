@@ -16,7 +16,7 @@ from steelman.attacks import AnyAttack, Progress, averaged
 from steelman.data import Images
 from steelman.evaluation.intervals import clopper_pearson
 from steelman.evaluation.records import Row
-from steelman.victim import Mode, Victim
+from steelman.victim import Abstention, Mode, Victim
 
 Observer = Callable[[Progress], None]
 
@@ -29,22 +29,32 @@ def probabilities(
 ) -> Tensor:
     """Returns (N, K): what the model says of each image, by softmax, in order and `batch` at a time.
 
+    The last column of a model that may abstain stands for that.
     Raises InputError for logits of a wrong shape or labels out of range.
     """
-    with Victim(model, mode=mode, seed=seed, device=x.device) as victim:
+    with Victim(model, mode=mode, seed=seed, device=x.device, abstention="a class") as victim:
         parts = [victim.logits(a, b).float() for a, b in zip(x.split(batch), y.split(batch), strict=True)]
     return torch.cat(parts).softmax(1)
 
 
 def right(
-    model: nn.Module, x: Tensor, y: Tensor, *, mode: Mode = "eval", seed: int = 0, batch: int = 128, draws: int = 1
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    mode: Mode = "eval",
+    seed: int = 0,
+    batch: int = 128,
+    draws: int = 1,
+    abstention: Abstention = "a class",
 ) -> Tensor:
     """Returns (N,) bool: which images the model reads as y and as nothing else.
 
     draws: answers that are averaged, as for a model that answers differently when it is asked twice.
+    abstention: whether to abstain is "right", as on an adversarial image, or never so, as on a clean one.
     """
     parts = []
-    with Victim(model, mode=mode, seed=seed, device=x.device) as victim:
+    with Victim(model, mode=mode, seed=seed, device=x.device, abstention=abstention) as victim:
         for a, b in zip(x.split(batch), y.split(batch), strict=True):
             logits = torch.stack([victim.logits(a, b) for _ in range(draws)]).mean(0)
             parts.append(victim.margin(logits, b) <= 0)
@@ -89,7 +99,7 @@ def survive(
         worst[alive] = result.x
         holds = ~result.broken
         if draws > 1:
-            holds = right(model, result.x, y[alive], seed=seed + 1, draws=draws)
+            holds = right(model, result.x, y[alive], seed=seed + 1, draws=draws, abstention="right")
         alive = alive[holds]
     kept = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     kept[alive] = True

@@ -36,7 +36,8 @@ def picture(
         purified = hurt if purifier is None else purifier(hurt[None])[0]
     way = torch.stack([clean[0].to(hurt), hurt, purified])
     sure, read = probabilities(classifier, way, label.to(hurt.device).expand(3)).max(1)
-    readings = [(images.classes[int(k)], round(float(p), 4)) for k, p in zip(read, sure, strict=True)]
+    names = [*images.classes, "no answer"]  # of a model that may abstain
+    readings = [(names[int(k)], round(float(p), 4)) for k, p in zip(read, sure, strict=True)]
     return Picture(
         dataset=images.name.removesuffix(" test"),
         classifier=classifier_name,

@@ -53,7 +53,7 @@ class Reconstruct:
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...], done: float = 1.0) -> Tensor:
         """Returns the mean over pixels and images of (attacked, clean)."""
         hurt, clean = batch
-        return F.mse_loss(model(hurt).float(), clean)
+        return F.mse_loss(_out(model, hurt), clean)
 
     def validate(self, model: nn.Module, validation: Examples) -> Mapping[str, float]:
         """Returns the negative error, so that higher is better."""
@@ -61,8 +61,14 @@ class Reconstruct:
         device = next(model.parameters()).device
         with torch.no_grad():
             pairs = zip(hurt.split(500), clean.split(500), strict=True)
-            summed = sum(float(F.mse_loss(model(a.to(device)).float().cpu(), b)) * len(a) for a, b in pairs)
+            summed = sum(float(F.mse_loss(_out(model, a.to(device)).cpu(), b)) * len(a) for a, b in pairs)
         return {"negative mse": -summed / len(hurt)}
+
+
+def _out(model: nn.Module, hurt: Tensor) -> Tensor:
+    """What it makes of images that the paper's PGD has taken out of [0, 1]."""
+    out: Tensor = model.reconstructed(hurt) if isinstance(model, ConvAutoencoder) else model(hurt)
+    return out.float()
 
 
 def as_many_steps(n: int) -> int:

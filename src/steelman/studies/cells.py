@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from steelman.attacks import Progress, Result
-from steelman.defences import guard
+from steelman.defences import ConvAutoencoder, guard
 from steelman.evaluation import measure
 from steelman.evaluation.pictures import picture
 from steelman.evaluation.records import Picture, Row
@@ -224,9 +224,9 @@ def _read_published(plan: Plan, stage: Stage, x: Tensor, y: Tensor) -> Tensor:
     return measure.right(stage.published, x, y, mode=protocol.mode, seed=plan.seed, batch=protocol.slots or len(x))
 
 
-def _purified(autoencoder: nn.Module, x: Tensor) -> Tensor:
+def _purified(autoencoder: ConvAutoencoder, x: Tensor) -> Tensor:
     with Victim(autoencoder, device=x.device), torch.no_grad():
-        return torch.cat([autoencoder(part) for part in x.split(64)])
+        return torch.cat([autoencoder.reconstructed(part) for part in x.split(64)])
 
 
 def _row(

@@ -56,7 +56,7 @@ class Stage:
     classifier: nn.Module
     published: nn.Module
     unet: nn.Module
-    autoencoders: dict[str, nn.Module]
+    autoencoders: dict[str, defences.ConvAutoencoder]
     notes: tuple[str, ...]
 
 
@@ -77,7 +77,7 @@ def prepare(plan: Plan, dataset: str, watch: Watch) -> Stage:
         _placed(folded(on_28), plan.device),
         _placed(on_32, plan.device),
         _placed(unet, plan.device),
-        {attack: _placed(module, plan.device) for attack, module in autoencoders.items()},
+        {attack: _the_papers(_placed(module, plan.device)) for attack, module in autoencoders.items()},
         tuple(f"{dataset}: {note}" for note in _notes(plan)),
     )
 
@@ -85,6 +85,12 @@ def prepare(plan: Plan, dataset: str, watch: Watch) -> Stage:
 def _placed(module: nn.Module, device: str) -> nn.Module:
     """Channels last is the faster layout for these convolutions on every device."""
     return module.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
+
+
+def _the_papers(module: nn.Module) -> defences.ConvAutoencoder:
+    if not isinstance(module, defences.ConvAutoencoder):
+        raise InputError(f"expected the paper's auto-encoder, got {type(module).__name__}: train it again")
+    return module
 
 
 def _classifier(plan: Plan, dataset: str, loaded: data.Data, watch: Watch) -> nn.Module:

@@ -1,0 +1,81 @@
+"""What a purifier before a frozen classifier is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from steelman.attacks import Attack
+from steelman.training.checkpoint import Examples
+from steelman.weights import digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Purify:
+    """Give the clean image back from what attacks made of it, so that a frozen classifier reads it right.
+
+    Examples are (image, label). The attacks see the classifier alone, as an attacker does who knows no defence, and
+    each image is attacked at an eps of its own. Judged by the mean accuracy of the pipeline over `held`.
+
+    classifier: frozen, in evaluation mode.
+    attacks: pairs of an attack and the largest eps that is drawn for it, uniformly from 0; each takes an equal share of
+    what is not left clean.
+    clean: the share of every batch that is left as it is.
+    fidelity: weight of the mean squared error beside the cross-entropy of the classifier's reading.
+    held: the attacks that judge it, as they are; clean images count as one more.
+    """
+
+    classifier: nn.Module
+    attacks: tuple[tuple[Attack, float], ...]
+    held: tuple[Attack, ...]
+    clean: float = 0.25
+    fidelity: float = 4.0
+    _hurt: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        settings = f"attacks={self.attacks!r}, held={self.held!r}, clean={self.clean}, fidelity={self.fidelity}"
+        return f"Purify({settings}, classifier={digest(self.classifier)[:16]})"
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, ...], done: float = 1.0) -> Tensor:
+        """Returns the mean loss of (x, y)."""
+        x, y = batch
+        purified = model(self._attacked(x, y)).float()
+        reading = F.cross_entropy(self.classifier(purified).float(), y)
+        return reading + self.fidelity * F.mse_loss(purified, x)
+
+    def validate(self, model: nn.Module, validation: Examples) -> Mapping[str, float]:
+        """Returns the mean accuracy over clean images and the held attacks, then each of them."""
+        device = next(model.parameters()).device
+        x, y = (part.to(device) for part in validation.batch(torch.arange(len(validation))))
+        pipeline = nn.Sequential(model, self.classifier)
+        scores = {"clean": _right(pipeline, x, y)}
+        for attack in self.held:
+            name = f"{attack.name} {attack.threat.eps:g}"
+            if name not in self._hurt:  # they depend on the classifier alone, so once is enough
+                self._hurt[name] = attack(self.classifier, x, y).x
+            scores[name] = _right(pipeline, self._hurt[name], y)
+        return {"mean": sum(scores.values()) / len(scores), **scores}
+
+    def _attacked(self, x: Tensor, y: Tensor) -> Tensor:
+        """The batch with its parts attacked, the first part clean."""
+        size = round(len(x) * (1 - self.clean) / len(self.attacks))
+        if not size:
+            return x
+        parts = [x[: len(x) - size * len(self.attacks)]]
+        seed = int(torch.randint(2**31, ()))
+        for place, (attack, most) in enumerate(self.attacks):
+            part = slice(len(x) - size * (len(self.attacks) - place), len(x) - size * (len(self.attacks) - place - 1))
+            eps = most * torch.rand(size, device=x.device)
+            parts.append(attack.at(eps)(self.classifier, x[part], y[part], seed=seed, slots=size).x)
+        return torch.cat(parts)
+
+
+def _right(model: nn.Module, x: Tensor, y: Tensor) -> float:
+    with torch.no_grad():
+        return sum(int((model(a).argmax(1) == b).sum()) for a, b in zip(x.split(500), y.split(500), strict=True)) / len(
+            y
+        )

@@ -1,0 +1,63 @@
+"""Whole trainings of purifiers: what `steelman train purifier` runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from steelman import weights
+from steelman.attacks import Last, Worst, at_input, fgsm, pgd
+from steelman.data import Data
+from steelman.norms import Linf
+from steelman.training.fit import Observer, fit
+from steelman.training.objectives import Purify
+from steelman.training.recipe import Recipe
+from steelman.training.recipes import UNET
+from steelman.training.trained import Trained, record, split
+
+
+def purifier(
+    model: nn.Module,
+    classifier: nn.Module,
+    data: Data,
+    *,
+    name: str,
+    recipe: Recipe = UNET,
+    steps: int = 10,
+    checkpoint: Path | None = None,
+    device: str = "cpu",
+    observe: Observer | None = None,
+) -> Trained:
+    """Returns a purifier that holds before one classifier against FGSM and PGD of every eps at once.
+
+    classifier: attacked and read, never trained.  steps: of the PGD that it trains on; it is judged on 40 of .01.
+    """
+    kept, held = split(data, recipe.seed)
+    classifier = classifier.to(device).eval().requires_grad_(False)
+    objective = Purify(
+        classifier=classifier,
+        attacks=(
+            (fgsm(Linf(0.0)).with_goal(Last()), 1.2),
+            (pgd(Linf(0.0), steps=steps, start=at_input).with_goal(Last()), 0.35),
+        ),
+        held=(
+            fgsm(Linf(0.1)).with_goal(Worst()),
+            fgsm(Linf(0.6)).with_goal(Worst()),
+            pgd(Linf(0.05), size=0.01, start=at_input).with_goal(Worst()),
+            pgd(Linf(0.15), size=0.01, start=at_input).with_goal(Worst()),
+            pgd(Linf(0.3), size=0.01, start=at_input).with_goal(Worst()),
+        ),
+    )
+    history = fit(
+        model,
+        objective,
+        kept,
+        held.sample(min(len(held), 1000), recipe.seed),
+        recipe,
+        checkpoint=checkpoint,
+        device=device,
+        observe=observe,
+    )
+    made = record(model, data.test, recipe, repr(objective), history, len(kept) + len(held))
+    return Trained(model, history, made | {"defence": name, "classifier": weights.digest(classifier)})

@@ -1,0 +1,71 @@
+"""What a training leaves: the model, its history, and the record that stands beside its weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from steelman import weights
+from steelman.data import Data, Images
+from steelman.errors import InputError
+from steelman.training.checkpoint import Epoch
+from steelman.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training's outcome: the model at its best epoch, its history, and what it was made with."""
+
+    model: nn.Module
+    history: tuple[Epoch, ...]
+    settings: Mapping[str, Any]
+
+    def save(self, path: Path, checkpoint: Path | None = None) -> None:
+        """Writes the weights with their settings as safetensors, and only then removes the training's checkpoint."""
+        weights.write(getattr(self.model, "inner", self.model), path, self.settings)
+        if checkpoint is not None:
+            checkpoint.unlink(missing_ok=True)
+
+
+def split(data: Data, seed: int) -> tuple[Images, Images]:
+    """Returns (kept, held): the training images but for 1/12, which only validate, and those.
+
+    Raises InputError if the data set has none to train on.
+    """
+    if data.train is None:
+        raise InputError(
+            f"expected training images in {data.name}, got a test split alone: give a folder with train and test"
+        )
+    return data.train.split(1 / 12, seed)
+
+
+def record(
+    model: nn.Module, images: Images, recipe: Recipe, objective: str, history: tuple[Epoch, ...], trained_on: int
+) -> dict[str, Any]:
+    """Returns what stands beside trained weights: how the module is built and was trained, and its score."""
+    best = max(history, key=lambda epoch: next(iter(epoch.scores.values())))
+    return {
+        "arguments": _plain(getattr(getattr(model, "inner", model), "settings", {})),
+        "data": images.name.removesuffix(" test").removesuffix(" train"),
+        "classes": list(images.classes),
+        "shape": list(images.shape),
+        "recipe": asdict(recipe),
+        "objective": objective,
+        "validation": dict(best.scores),
+        "trained_on": trained_on,
+        "torch": str(torch.__version__),
+    }
+
+
+def _plain(settings: object) -> object:
+    """A user's module may call anything its settings; what is not JSON is left out."""
+    try:
+        return json.loads(json.dumps(settings))
+    except (TypeError, ValueError):
+        return {}
