@@ -13,7 +13,7 @@ from steelman.errors import InputError
 if TYPE_CHECKING:
     from steelman.data import Data
 
-__all__ = ["KINDS", "add", "run"]
+__all__ = ["KINDS", "add", "classifier", "purifier", "robust", "run"]
 
 KINDS = (classifier, robust, purifier)
 """Modules with HELP and EXAMPLES, `add` for their own options, `named` for what is trained, and `train`."""
