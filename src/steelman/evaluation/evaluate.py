@@ -15,7 +15,7 @@ from steelman.data import Images
 from steelman.errors import InputError
 from steelman.evaluation import measure
 from steelman.evaluation.pictures import picture
-from steelman.evaluation.records import Evaluation, Picture, Row
+from steelman.evaluation.records import WORST, Evaluation, Picture, Row
 from steelman.weights import digest
 
 
@@ -74,7 +74,7 @@ def evaluate(
     for several in survivors.values():
         if len(several) > 1:
             all_hold = torch.stack([holds for _, holds in several]).all(0)
-            rows.append(bench.row(all_hold, label, several[0][0], "adaptive", name="worst of all"))
+            rows.append(bench.row(all_hold, label, several[0][0], "adaptive", name=WORST))
     notes = ["The adaptive figure is what counts: its attacker goes through the whole pipeline."]
     if measure.is_random(model, *measure.on(model, images)):
         notes.append(

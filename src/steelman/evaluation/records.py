@@ -22,12 +22,16 @@ from steelman.files import put_bytes
 
 SCHEMA = 1
 
+WORST = "worst of all"
+"""The attack of a row that counts what survives every other of its threat."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """One cell of a table: the accuracy of one pipeline under one attack at one eps.
 
-    table: "1a", "1b", "2", "3" of the paper, or "evaluate".  protocol: "as-published", "static" or "adaptive".
+    table: "1a", "1b", "2", "3" of the paper, "defences", "training" or "evaluate".
+    protocol: "as-published", "static" or "adaptive".
     norm: of the attack, "Linf", "L2", "L1" or "L0"; "none" for one that no ball describes, whose eps is 0.
     n: images measured; 0 and no accuracy where only a published figure stands.  ci_low, ci_high: 95 %, Clopper-Pearson.
     published: the paper's figure.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from steelman.evaluation.records import Evaluation, Row
+from steelman.evaluation.records import WORST, Evaluation, Row
 from steelman.report import wording
 
 COLLAPSE = 0.2
@@ -81,7 +81,7 @@ def collapses(evaluation: Evaluation) -> tuple[str, ...]:
     rows = measured(evaluation.rows)
     falls: dict[tuple[str, str, str], dict[str, tuple[float, str]]] = {}
     for row in rows:
-        if row.protocol != "adaptive" or row.defence == "none" or wording.is_clean(row):
+        if row.protocol != "adaptive" or row.defence == "none" or wording.is_clean(row) or row.attack == WORST:
             continue
         unaware = [r for r in rows if r.protocol == "static" and _place(r) == _place(row) and not wording.is_clean(r)]
         same = [r for r in unaware if r.attack == row.attack] or unaware
@@ -91,7 +91,7 @@ def collapses(evaluation: Evaluation) -> tuple[str, ...]:
             text = f"{wording.strength(row)} from {wording.percent(_value(row) + fall)} to {_accuracy(row)}"
             known[row.attack] = max(known.get(row.attack, (0.0, "")), (fall, text))
     return tuple(
-        f"{wording.dataset(dataset)}, {defence} in front of {classifier}: {_told(known)}."
+        f"{wording.dataset(dataset)}, {defence} with {classifier}: {_told(known)}."
         for (dataset, defence, classifier), known in falls.items()
     )
 
@@ -131,7 +131,7 @@ def _headline(name: str, rows: list[Row]) -> Headline:
     unaware = [row for row in attacked if row.protocol != "adaptive" and row.defence != "none"]
     chosen = min(unaware, key=lambda row: _preference(row, adaptive), default=None)
     twins = [row for row in adaptive if chosen is None or _place(row) == _place(chosen)]
-    known = min(twins, key=lambda row: (chosen is not None and row.attack != chosen.attack, -row.eps), default=None)
+    known = min(twins, key=lambda row: (_value(row), chosen is not None and row.attack != chosen.attack), default=None)
     anchor = chosen or known or min(attacked, key=lambda row: _preference(row, []), default=None)
     bare = [row for row in attacked if row.defence == "none" and (anchor is None or _alike(row, anchor))]
     clean = [row for row in rows if wording.is_clean(row) and row.defence == "none"]
@@ -148,10 +148,11 @@ def _first(rows: list[Row], anchor: Row | None) -> Row | None:
     return min(rows, key=distance, default=None)
 
 
-def _preference(row: Row, adaptive: list[Row]) -> tuple[bool, bool, bool, bool, bool, float]:
+def _preference(row: Row, adaptive: list[Row]) -> tuple[bool, bool, bool, bool, bool, bool, float]:
     """Sorts first what a headline should show: static, with an adaptive twin, PGD at .15, our own defence."""
     return (
         row.protocol == "as-published",
+        row.norm != "Linf",
         not any(_place(row) == _place(twin) for twin in adaptive),
         row.attack != "pgd" or abs(row.eps - 0.15) > 1e-9,
         row.attack in _ONE_STEP,

@@ -12,6 +12,7 @@ from steelman.files import put_bytes
 from steelman.report import drawing, findings, gallery, meaning, wording
 from steelman.report.checks import checks
 from steelman.report.curves import charts
+from steelman.report.duels import arenas
 from steelman.report.tabulation import latencies, tables
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def to_html(evaluation: Evaluation) -> str:
         collapses=findings.collapses(evaluation),
         unmeasured=findings.unmeasured(evaluation),
         leaks=findings.leaks(evaluation),
+        arenas=arenas(evaluation),
         tables=tables(evaluation),
         charts=[(chart, drawing.svg(chart, f"c{i}")) for i, chart in enumerate(drawn)],
         printed=any(series.published for chart in drawn for series in chart.series),

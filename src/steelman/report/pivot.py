@@ -56,14 +56,18 @@ class Pivot:
         return tuple(f"{mark} {note}" for note, mark in marks(row.note for row in self.rows).items() if note)
 
     def content(self) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-        """Returns the headers and the lines: our columns of a defence, then the figures published for it."""
-        columns = dict.fromkeys(self._column(row) for row in sorted(self.rows, key=_column_order))
-        defences = dict.fromkeys(row.defence for row in sorted(self.rows, key=_column_order))
+        """Returns the headers and the lines: our columns of a defence, then the figures published for it.
+
+        Where every line is a defence of its own, the columns are in the order of the rows.
+        """
         lines = dict.fromkeys(self._line(row) for row in self.rows)
         headers = [_NAMES[name] for name in self.down]
         cells = [list(line) for line in lines]
+        ordered = self.rows if "defence" in self.down else sorted(self.rows, key=_column_order)
+        columns = dict.fromkeys(self._column(row) for row in ordered)
+        defences = [""] if "defence" in self.down else list(dict.fromkeys(row.defence for row in ordered))
         for defence in defences:
-            of = [row for row in self.rows if row.defence == defence]
+            of = [row for row in self.rows if defence in ("", row.defence)]
             for column in [key for key in columns if any(self._column(row) == key for row in of)]:
                 headers.append(", ".join(column))
                 for line, row in zip(lines, cells, strict=True):

@@ -16,6 +16,10 @@ _PAPER = {
     "2": "Table 2 · with and without defence",
     "3": "Table 3 · comparison, with latency",
 }
+_OURS = {
+    "defences": "Every defence, unknown to the attacker and known",
+    "training": "The article's comparison · attacks seen in training and not",
+}
 _PAPER_LATENCIES = (
     "The paper prints 14.80 s for Defense-GAN, 0.11 s for PuVAE and 0.008 s for its own auto-encoder, timed on other "
     "machines in other ways: set beside ours they give an order of magnitude, no more."
@@ -60,7 +64,7 @@ def to_markdown(evaluation: Evaluation) -> str:
 
 
 def _named(name: str, rows: list[Row]) -> list[Table]:
-    if name not in ("1a", "1b", "2"):
+    if name not in ("1a", "1b", "2", *_OURS):
         title = _PAPER.get(name) or ("Evaluation" if name == "evaluate" else f"Table “{name}”")
         return [_long(title, rows, _PAPER_LATENCIES if name == "3" else "")]
     datasets = dict.fromkeys(row.dataset for row in rows)
@@ -68,7 +72,9 @@ def _named(name: str, rows: list[Row]) -> list[Table]:
 
 
 def _wide(name: str, data: str, rows: list[Row]) -> Table:
-    if name == "2":
+    if name in _OURS:
+        pivot = Pivot.of(rows, ("defence", "classifier"), ("strength", "protocol"))
+    elif name == "2":
         pivot = Pivot.of(sorted(rows, key=_attack_order), ("strength", "protocol", "classifier"), ("defence",))
     else:
         several = len({row.attack for row in rows if not wording.is_clean(row)}) > 1
@@ -76,7 +82,7 @@ def _wide(name: str, data: str, rows: list[Row]) -> Table:
         pivot = Pivot.of(sorted(rows, key=lambda row: row.eps), down, ("protocol", "classifier", "defence"))
     caption = " ".join(filter(None, (pivot.constant, _IN_PERCENT, pivot.images)))
     headers, lines = pivot.content()
-    return Table(f"{_PAPER[name]} · {wording.dataset(data)}", caption, headers, lines, pivot.footnotes)
+    return Table(f"{(_PAPER | _OURS)[name]} · {wording.dataset(data)}", caption, headers, lines, pivot.footnotes)
 
 
 def _long(title: str, rows: list[Row], also: str) -> Table:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
+from torch import Tensor
 
 from steelman.evaluation import measure
 from steelman.evaluation.records import Evaluation, Picture, Row
 from steelman.precision import is_half
-from steelman.studies import cells, published
+from steelman.studies import cells, lineup, published
 from steelman.studies.cells import Found, Hear
 from steelman.studies.protocols import AS_PUBLISHED, DRAWS, STATIC, adaptive
 from steelman.studies.stage import Plan, Stage, Watch, prepare
@@ -110,8 +112,24 @@ def _listed(plan: Plan, stage: Stage) -> Iterator[Cell]:
         title = f"{stage.dataset}, pgd at ε {eps:g}, adaptive"
         if "1b" in plan.tables or eps in published.DEFENDED.values():
             yield Cell(title, 60, _later(cells.adaptive, plan, stage, "pgd", (eps,)))
+    if lineup.TABLE in plan.tables:
+        yield from _defences(plan, stage)
     if "3" in plan.tables and "static" in plan.protocols and stage.dataset == "mnist":
         yield Cell("latency", 10, lambda _: (cells.table3(plan, stage), []))
+
+
+def _defences(plan: Plan, stage: Stage) -> Iterator[Cell]:
+    """One cell for each defence; what is made without knowing of any is made once, by the first that runs."""
+
+    @cache
+    def unaware() -> Mapping[str, Tensor]:
+        return lineup.unaware(stage.images, seed=plan.seed)
+
+    def later(entrant: lineup.Entrant) -> Callable[[Hear], Found]:
+        return lambda hear: (lineup.rows(entrant, stage.images, unaware(), seed=plan.seed, observe=hear), [])
+
+    for entrant in lineup.entrants(stage.dataset):
+        yield Cell(f"{stage.dataset}, {entrant.name} with {entrant.classifier}", 1500, later(entrant))
 
 
 def _later(

@@ -1,0 +1,144 @@
+"""Every defence under the same five attacks, made without knowing of it and through it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from steelman import defences, models
+from steelman.attacks import Attack, Worst, ddn, fgsm, pgd, square
+from steelman.data import Images
+from steelman.defences import guard
+from steelman.evaluation import measure
+from steelman.evaluation.records import WORST, Row
+from steelman.models import Resized
+from steelman.norms import L2, Linf
+from steelman.studies.protocols import DRAWS
+
+TABLE = "defences"
+
+RADII = {"mnist": (0.3, 2.0), "fashion-mnist": (0.1, 1.0)}
+"""The Linf and the L2 radius of each data set; the field's for Linf."""
+
+QUERIES = 1000
+"""Of the black-box attack."""
+
+HEAVY = 20
+"""Images before a defence that searches for minutes: its attackers see so few, and have a tenth of the queries."""
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """One line of the table: a pipeline, what it is called, and whether asking it takes a search for every image."""
+
+    name: str
+    classifier: str
+    pipeline: nn.Module
+    heavy: bool = False
+    note: str = ""
+
+
+def attacks(dataset: str, *, heavy: bool = False) -> Mapping[str, Attack]:
+    """Returns the attacks of the table: one step, many steps, the smallest change in L2, and one without gradients."""
+    eps, radius = RADII[dataset]
+    return {
+        "fgsm": fgsm(Linf(eps)),
+        "pgd": pgd(Linf(eps)),
+        "ddn": ddn(L2(radius)),
+        "square": square(Linf(eps), queries=QUERIES // 10 if heavy else QUERIES),
+    }
+
+
+def entrants(dataset: str) -> Iterator[Entrant]:
+    """Yields every defence that ships for a data set, and every one that needs no training.
+
+    Purifiers and transforms stand before the shipped `cnn`; what is not a stage in front is a classifier of its own.
+    """
+    plain = models.load(f"{dataset}/cnn")
+    yield Entrant("none", "cnn", plain)
+    for name in defences.shipped():
+        where, _, own = name.partition("/")
+        if where == dataset:
+            purifier = defences.load(name)
+            if isinstance(purifier, defences.ConvAutoencoder):
+                purifier = Resized(purifier, 32)
+            yield Entrant(own, "cnn", guard(purifier, plain), own in _SEARCHING)
+    for name in defences.transforms:
+        yield Entrant(name, "cnn", guard(defences.build(name, channels=1), plain))
+    for name in models.shipped():
+        where, _, own = name.partition("/")
+        if where == dataset and own not in _UNDEFENDED:
+            yield Entrant(_TRAINED.get(own, "trained so"), own, models.load(name))
+
+
+_SEARCHING = frozenset({"defense-gan"})
+_UNDEFENDED = frozenset({"cnn", "lenet"})
+_TRAINED: dict[str, str] = {}
+
+
+def unaware(images: Images, *, seed: int) -> Mapping[str, Tensor]:
+    """Returns what each attack makes of the images on the plain `cnn`, with every step taken: (N, *S) by name."""
+    plain = models.load(f"{_dataset(images)}/cnn")
+    x, y = measure.on(plain, images)
+    return {
+        name: attack.with_goal(Worst())(plain, x, y, seed=seed, indices=images.indices).x
+        for name, attack in attacks(_dataset(images)).items()
+    }
+
+
+def rows(
+    entrant: Entrant, images: Images, hurt: Mapping[str, Tensor], *, seed: int, observe: measure.Observer
+) -> list[Row]:
+    """Returns the figures of one defence: clean, and under each attack, static and adaptive.
+
+    hurt: what `unaware` made of these images: the static figure is what the pipeline reads of it.
+    The adaptive attacks go through the pipeline, over the mean of several answers where that is random; an image counts
+    as broken under `ddn` if a change within the L2 radius breaks it. The last row is the worst of the Linf attacks.
+    """
+    if entrant.heavy:
+        images = images.take(torch.arange(min(HEAVY, len(images))))
+    x, y = measure.on(entrant.pipeline, images)
+    random = measure.is_random(entrant.pipeline, x, y)
+    draws = DRAWS if random else 1
+    note = " ".join(filter(None, (entrant.note, _AVERAGED if random else "", _SPARED if entrant.heavy else "")))
+
+    def row(correct: Tensor, attack: str, eps: float, protocol: str, norm: str = "Linf") -> Row:
+        return measure.row(
+            correct,
+            table=TABLE,
+            dataset=_dataset(images),
+            classifier=entrant.classifier,
+            defence=entrant.name,
+            attack=attack,
+            eps=eps,
+            protocol=protocol,
+            norm=norm,
+            note=note,
+        )
+
+    found = [row(measure.right(entrant.pipeline, x, y, seed=seed, draws=draws), "none", 0.0, "static")]
+    listed = attacks(_dataset(images), heavy=entrant.heavy)
+    worst = torch.ones(len(x), dtype=torch.bool, device=x.device)
+    for at, (name, attack) in enumerate(listed.items()):
+        eps, norm = float(attack.threat.eps), attack.threat.ball.name
+        hear = measure.part(observe, at, len(listed))
+        made = hurt[name][: len(x)].to(x.device)
+        static = measure.right(entrant.pipeline, made, y, seed=seed, draws=draws, abstention="right")
+        kept, _ = measure.survive(
+            [attack], entrant.pipeline, x, y, indices=images.indices, seed=seed, draws=DRAWS, observe=hear
+        )
+        found += [row(static, name, eps, "static", norm), row(kept, name, eps, "adaptive", norm)]
+        if norm == "Linf":
+            worst &= kept
+    return [*found, row(worst, WORST, RADII[_dataset(images)][0], "adaptive")]
+
+
+_AVERAGED = f"Random: attacked and judged by the mean of {DRAWS} answers."
+_SPARED = f"It searches for every image: {HEAVY} images, and {QUERIES // 10} queries for the black-box attack."
+
+
+def _dataset(images: Images) -> str:
+    return images.name.removesuffix(" test")

@@ -1,0 +1,55 @@
+"""Every defence under the same attacks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from steelman import data, defences, models
+from steelman.evaluation.records import WORST
+from steelman.studies import lineup
+
+
+@pytest.fixture(scope="module")
+def images() -> data.Images:
+    return data.load("mnist").test.sample(6, 0)
+
+
+def test_every_defence_that_ships_and_every_transform_stands_in_it() -> None:
+    for dataset in lineup.RADII:
+        names = [(entrant.name, entrant.classifier) for entrant in lineup.entrants(dataset)]
+        assert len(set(names)) == len(names)
+        first = [name for name, _ in names]
+        own = [name.partition("/")[2] for name in defences.shipped() if name.startswith(f"{dataset}/")]
+        assert {"none", *own, *defences.transforms} <= set(first)
+        trained = {name.partition("/")[2] for name in models.shipped() if name.startswith(f"{dataset}/")}
+        assert {classifier for _, classifier in names} == trained - {"lenet"}
+
+
+def test_the_rows_of_one_defence(images: data.Images) -> None:
+    hurt = lineup.unaware(images, seed=0)
+    plain = next(iter(lineup.entrants("mnist")))
+    heard: list[float] = []
+    rows = lineup.rows(plain, images, hurt, seed=0, observe=lambda now: heard.append(now.done / now.total))
+    assert [(row.attack, row.protocol) for row in rows] == [
+        ("none", "static"),
+        *((name, protocol) for name in ("fgsm", "pgd", "ddn", "square") for protocol in ("static", "adaptive")),
+        (WORST, "adaptive"),
+    ]
+    assert rows[0].accuracy == 1.0
+    figures = {(row.attack, row.protocol): row.accuracy for row in rows}
+    linf = [figures[name, "adaptive"] for name in ("fgsm", "pgd", "square")]
+    assert figures["pgd", "static"] == figures["pgd", "adaptive"] == 0.0
+    assert figures[WORST, "adaptive"] is not None
+    assert figures[WORST, "adaptive"] <= min(share for share in linf if share is not None)
+    assert heard == sorted(heard)
+    assert heard[-1] == 1.0
+
+
+def test_what_searches_for_every_image_is_asked_of_fewer_and_says_so(images: data.Images) -> None:
+    many = images.take(torch.arange(len(images)).repeat(5))
+    hurt = {name: images.x.repeat(5, 1, 1, 1) for name in lineup.attacks("mnist")}
+    entrant = lineup.Entrant("slow", "cnn", models.load("mnist/cnn"), heavy=True)
+    rows = lineup.rows(entrant, many, hurt, seed=0, observe=lambda now: None)
+    assert {row.n for row in rows} == {lineup.HEAVY}
+    assert all("20 images" in row.note for row in rows)
