@@ -29,7 +29,7 @@ ABOVE = {
     "attacks": {"norms", "threat", "streams", "losses", "victim"},
     "weights": set(),
     "models": {"weights"},
-    "defences": {"weights", "models"},
+    "defences": {"weights", "models", "streams"},
     "data": set(),
     "training": {"attacks", "norms", "threat", "losses", "victim", "streams", "data", "models", "defences", "weights"},
     "evaluation": {

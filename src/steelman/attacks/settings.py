@@ -62,6 +62,16 @@ def positive(value: float, what: str) -> float:
     return float(value)
 
 
+def not_negative(value: float, what: str) -> float:
+    """Returns a number from zero up as it is.
+
+    Raises InputError for another.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise InputError(f"expected {what} as a number >= 0, got {value!r}")
+    return float(value)
+
+
 def share(value: float, what: str) -> float:
     """Returns a number in [0, 1] as it is.
 

@@ -179,12 +179,12 @@ def _settings(options: argparse.Namespace, name: str, entry: Entry, *, alone: bo
             raise InputError(f"expected --set as NAME=VALUE, got {word!r}")
         if key not in takes and alone:
             raise unknown(f"setting of {name}", key, takes)
-        given[key] = _value(text)
+        given[key] = parsed(text)
     return {key: value for key, value in given.items() if key in takes}
 
 
-def _value(text: str) -> object:
-    """A number, true, false or none as such; anything else is a word."""
+def parsed(text: str) -> object:
+    """Returns a number, true, false or none as such, and anything else as a word."""
     try:
         return json.loads({"none": "null"}.get(text.lower(), text.lower()))
     except ValueError:
@@ -218,5 +218,5 @@ def _listed(words: str) -> dict[str, object]:
         key, equals, text = word.partition("=")
         if not equals:
             raise InputError(f"expected settings as NAME:KEY=VALUE,KEY=VALUE, got {words!r}")
-        found[key] = _value(text)
+        found[key] = parsed(text)
     return found

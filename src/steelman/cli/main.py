@@ -9,10 +9,10 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
-from steelman.cli import attack, data, evaluate, report, reproduce, train
+from steelman.cli import attack, certify, data, detect, evaluate, features, report, reproduce, train
 from steelman.errors import InputError
 
-COMMANDS = (reproduce, evaluate, attack, train, report, data)
+COMMANDS = (reproduce, evaluate, attack, certify, detect, features, train, report, data)
 
 
 class Parser(argparse.ArgumentParser):

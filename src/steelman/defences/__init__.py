@@ -8,30 +8,65 @@ from pathlib import Path
 from torch import nn
 
 from steelman import weights
+from steelman.defences.bayesian import BayesianAutoencoder
+from steelman.defences.defense_gan import DefenseGAN
+from steelman.defences.jpeg import JPEG, DifferentiableJPEG
+from steelman.defences.magnet import Reformer
 from steelman.defences.purifiers import ConvAutoencoder, UNetPurifier
+from steelman.defences.puvae import PuVAE
+from steelman.defences.rejecting import Rejecting, reject
+from steelman.defences.smoothing import ABSTAINED, Certificate, Smoothed
 from steelman.defences.straight_through import StraightThrough
+from steelman.defences.transforms import BitDepth, MedianSmoothing, RandomResizePad
+from steelman.defences.variation import TotalVariation
 from steelman.errors import unknown
 
 __all__ = [
+    "ABSTAINED",
+    "JPEG",
+    "BayesianAutoencoder",
+    "BitDepth",
+    "Certificate",
     "ConvAutoencoder",
+    "DefenseGAN",
+    "DifferentiableJPEG",
+    "MedianSmoothing",
+    "PuVAE",
+    "RandomResizePad",
+    "Reformer",
+    "Rejecting",
+    "Smoothed",
     "StraightThrough",
+    "TotalVariation",
     "UNetPurifier",
     "build",
     "catalogue",
     "guard",
     "load",
     "purifiers",
+    "reject",
     "shipped",
     "transforms",
 ]
 
 purifiers: dict[str, type[nn.Module]] = {
+    "bayesian-autoencoder": BayesianAutoencoder,
     "conv-autoencoder": ConvAutoencoder,
+    "defense-gan": DefenseGAN,
+    "magnet": Reformer,
+    "puvae": PuVAE,
     "unet": UNetPurifier,
 }
 """What is trained and goes in front of a classifier."""
 
-transforms: dict[str, type[nn.Module]] = {}
+transforms: dict[str, type[nn.Module]] = {
+    "bit-depth": BitDepth,
+    "differentiable-jpeg": DifferentiableJPEG,
+    "jpeg": JPEG,
+    "median": MedianSmoothing,
+    "resize-pad": RandomResizePad,
+    "total-variation": TotalVariation,
+}
 """What goes in front of a classifier and needs no training."""
 
 catalogue: dict[str, type[nn.Module]] = purifiers | transforms

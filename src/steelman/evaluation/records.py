@@ -1,6 +1,6 @@
 """What a measurement found, as plain records: no torch here, so that a report can be drawn anywhere.
 
-A run folder holds `results.json` and, where there are pictures, `pictures.npz`.
+A run folder holds `results.json` and, where there are pictures, `pictures.npz` and `features.npz`.
 """
 
 from __future__ import annotations
@@ -79,6 +79,74 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Layer:
+    """What one layer makes of clean and of attacked images.
+
+    noise: mean over n images of |f(x') - f(x)| / |f(x)|, Euclidean.  ci_low, ci_high: its 95 % interval, normal.
+    maps: (K, 2, H, W) uint8, one channel of the layer for each of K images, clean and adversarial on one scale.
+    channels: which one, for each image.
+    """
+
+    name: str
+    noise: float
+    ci_low: float
+    ci_high: float
+    channels: tuple[int, ...]
+    maps: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """What the layers of one network make of an attack on it: their noise over n images, and the maps of K of these.
+
+    indices, labels: (K,), places in the test set and classes.  images: (K, 2, H, W, C) uint8, clean and adversarial.
+    readings: (K, 2), for each of them the class that was read and its confidence in [0, 1].
+    """
+
+    dataset: str
+    classifier: str
+    defence: str
+    attack: str
+    eps: float
+    norm: str = "Linf"
+    n: int
+    indices: tuple[int, ...]
+    labels: tuple[str, ...]
+    readings: tuple[tuple[tuple[str, float], tuple[str, float]], ...]
+    images: NDArray[np.uint8]
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detection:
+    """How well one detector tells the images of one attack from clean ones.
+
+    fitted_on: the attack that it was fitted on, "" for clean images alone.  seen: whether that is this attack.
+    positives: attacked images that broke the classifier.  negatives: clean images that it reads right.
+    auc: area under the ROC, with its 95 % interval (DeLong).  tpr: share of positives above the threshold that at most
+    a share `fpr` of negatives exceeds, with its 95 % interval (Clopper-Pearson).  None where there are no positives.
+    curve: corners of the ROC as (false-positive rate, true-positive rate), thinned.
+    """
+
+    dataset: str
+    classifier: str
+    detector: str
+    attack: str
+    fitted_on: str
+    seen: bool
+    positives: int
+    negatives: int
+    fpr: float = 0.05
+    auc: float | None
+    auc_low: float | None
+    auc_high: float | None
+    tpr: float | None
+    tpr_low: float | None
+    tpr_high: float | None
+    curve: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """All that one run measured.
 
@@ -89,13 +157,15 @@ class Evaluation:
     title: str
     rows: tuple[Row, ...]
     pictures: tuple[Picture, ...] = ()
+    features: tuple[Features, ...] = ()
+    detections: tuple[Detection, ...] = ()
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
 
     def write(self, folder: Path | str) -> None:
-        """Writes results.json and pictures.npz into a run folder, each whole or not at all.
+        """Writes results.json, pictures.npz and features.npz into a run folder, each whole or not at all.
 
         Raises InputError if the folder cannot be written.
         """
@@ -105,6 +175,10 @@ class Evaluation:
             content = BytesIO()
             np.savez_compressed(content, **arrays)
             put_bytes(folder / "pictures.npz", content.getvalue())
+        if self.features:
+            content = BytesIO()
+            np.savez_compressed(content, **_arrays(self.features))
+            put_bytes(folder / "features.npz", content.getvalue())
         text = json.dumps(self.as_json(), indent=1, ensure_ascii=False)
         put_bytes(folder / "results.json", (text + "\n").encode())
 
@@ -118,6 +192,8 @@ class Evaluation:
                 {field.name: getattr(picture, field.name) for field in fields(Picture) if field.name != "images"}
                 for picture in self.pictures
             ],
+            **({"features": [_without_arrays(one) for one in self.features]} if self.features else {}),
+            **({"detections": [asdict(one) for one in self.detections]} if self.detections else {}),
             "settings": dict(self.settings),
             "versions": dict(self.versions),
             "notes": list(self.notes),
@@ -148,10 +224,13 @@ def read(folder: Path | str) -> Evaluation:
             raise InputError(f"expected results of schema {SCHEMA} in {path}, got {content['schema']}: run it again")
         rows = tuple(_row(row) for row in content["rows"])
         pictures = _pictures(path.with_name("pictures.npz"), content.get("pictures", []))
+        features = _features(path.with_name("features.npz"), content.get("features", []))
         return Evaluation(
             title=content["title"],
             rows=rows,
             pictures=pictures,
+            features=features,
+            detections=tuple(_detection(one) for one in content.get("detections", [])),
             settings=content["settings"],
             versions=content["versions"],
             notes=tuple(content["notes"]),
@@ -171,6 +250,10 @@ def _row(content: dict[str, Any]) -> Row:
     return Row(**content)
 
 
+def _detection(content: dict[str, Any]) -> Detection:
+    return Detection(**{**content, "curve": tuple((float(false), float(true)) for false, true in content["curve"])})
+
+
 def _pictures(path: Path, listed: list[dict[str, Any]]) -> tuple[Picture, ...]:
     if not listed:
         return ()
@@ -179,3 +262,33 @@ def _pictures(path: Path, listed: list[dict[str, Any]]) -> tuple[Picture, ...]:
             Picture(**{**entry, "readings": tuple(tuple(r) for r in entry["readings"])}, images=arrays[f"picture{i}"])
             for i, entry in enumerate(listed)
         )
+
+
+def _arrays(features: tuple[Features, ...]) -> dict[str, Any]:
+    arrays: dict[str, Any] = {f"{i}": one.images for i, one in enumerate(features)}
+    return arrays | {f"{i}-{j}": layer.maps for i, one in enumerate(features) for j, layer in enumerate(one.layers)}
+
+
+def _without_arrays(features: Features) -> dict[str, Any]:
+    plain = asdict(features)
+    del plain["images"]
+    for layer in plain["layers"]:
+        del layer["maps"]
+    return plain
+
+
+def _features(path: Path, listed: list[dict[str, Any]]) -> tuple[Features, ...]:
+    if not listed:
+        return ()
+    with np.load(path, allow_pickle=False) as arrays:
+        return tuple(_one_of_features(arrays, i, entry) for i, entry in enumerate(listed))
+
+
+def _one_of_features(arrays: Mapping[str, Any], i: int, entry: dict[str, Any]) -> Features:
+    layers = tuple(
+        Layer(**{**layer, "channels": tuple(layer["channels"])}, maps=arrays[f"{i}-{j}"])
+        for j, layer in enumerate(entry["layers"])
+    )
+    readings = tuple(tuple(tuple(read) for read in pair) for pair in entry["readings"])
+    plain = {**entry, "indices": tuple(entry["indices"]), "labels": tuple(entry["labels"]), "readings": readings}
+    return Features(**{**plain, "layers": layers}, images=arrays[f"{i}"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from torch import nn
@@ -12,9 +13,11 @@ from steelman import weights
 from steelman.errors import InputError, unknown
 from steelman.models.cnn import CNN
 from steelman.models.compiled import Compiled
+from steelman.models.denoising import DenoisingBlock
 from steelman.models.folding import folded
 from steelman.models.lenet import LeNet
 from steelman.models.resized import Resized, resize
+from steelman.models.resnet import ResNet18
 from steelman.models.vgg import VGG16, PaperVGG, transfer
 
 __all__ = [
@@ -22,8 +25,10 @@ __all__ = [
     "SIDE_32",
     "VGG16",
     "Compiled",
+    "DenoisingBlock",
     "LeNet",
     "PaperVGG",
+    "ResNet18",
     "Resized",
     "build",
     "catalogue",
@@ -37,6 +42,7 @@ __all__ = [
 catalogue: dict[str, Callable[..., nn.Module]] = {
     "cnn": CNN,
     "lenet": LeNet,
+    "resnet18": ResNet18,
     "vgg16": VGG16,
     "paper_vgg": PaperVGG,
 }
@@ -64,17 +70,27 @@ def load(name: str) -> nn.Module:
     return weights.rebuild(catalogue, weights.read(path)[1].get("model"), path)
 
 
-def build(name: str, *, channels: int, classes: int, weights_file: Path | str | None = None) -> nn.Module:
+def build(
+    name: str, *, channels: int, classes: int, weights_file: Path | str | None = None, **settings: object
+) -> nn.Module:
     """Returns a classifier by its catalogue name, by "package.module:factory", or shipped by "data set/model".
 
     A factory is called without arguments and gives an nn.Module from [0, 1] images to logits.
-    weights_file: safetensors to fill it with.
-    Raises InputError if the name, the factory or the weights are wrong.
+    weights_file: safetensors to fill it with, which also say how a model of the catalogue is built.
+    settings: of a model of the catalogue, numbers and words by name, as its class lists them.
+    Raises InputError if the name, the factory, the weights or the settings are wrong.
     """
+    if settings and name not in catalogue:
+        raise InputError(
+            f"expected no settings for {name}, got {', '.join(settings)}: {', '.join(catalogue)} take some"
+        )
     if ":" in name:
         model = _from_factory(name)
     elif name in catalogue:
-        model = catalogue[name](channels=channels, classes=classes)
+        wanted = {"channels": channels, "classes": classes, **settings}
+        if weights_file is not None and _saved(name, wanted, weights_file):
+            return weights.rebuild(catalogue, name, weights_file)
+        model = _from_catalogue(name, wanted)
     elif "/" in name:
         model = load(name)
     else:
@@ -82,6 +98,26 @@ def build(name: str, *, channels: int, classes: int, weights_file: Path | str | 
     if weights_file is not None:
         weights.fill(model, weights_file)
     return model.eval()
+
+
+def _saved(name: str, wanted: Mapping[str, object], path: Path | str) -> bool:
+    """Whether a file says how to build this model, and in no other way than is wanted."""
+    settings = weights.read(path)[1]
+    arguments = settings.get("arguments")
+    return settings.get("model") == name and isinstance(arguments, dict) and wanted.items() <= arguments.items()
+
+
+def _from_catalogue(name: str, settings: Mapping[str, object]) -> nn.Module:
+    takes = inspect.signature(catalogue[name]).parameters
+    for key in settings:
+        if key not in takes:
+            raise unknown(f"setting of {name}", key, takes)
+    try:
+        return catalogue[name](**settings)
+    except InputError:
+        raise
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        raise InputError(f"expected settings that build {name}, but {_told(error)}") from None
 
 
 def _from_factory(name: str) -> nn.Module:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from steelman.evaluation.records import Row
 from steelman.report import wording
@@ -41,8 +42,23 @@ _SETTINGS: dict[Any, Any] = {
 }
 
 
+class Styled(Protocol):
+    """What has a style of its own, in [0, 6)."""
+
+    @property
+    def style(self) -> int: ...
+
+
 def svg(chart: Chart, prefix: str) -> str:
     """Returns the chart as an SVG element for the middle of a page, the same text every time.
+
+    prefix: what its ids start with, different for every drawing of a page.
+    """
+    return drawn(lambda axes: _paint(axes, chart), prefix)
+
+
+def drawn(paint: Callable[[Axes], None], prefix: str) -> str:
+    """Returns what is painted on one pair of axes as an SVG element for the middle of a page.
 
     prefix: what its ids start with, different for every drawing of a page.
     """
@@ -53,22 +69,34 @@ def svg(chart: Chart, prefix: str) -> str:
         figure = Figure(figsize=(3.9, 2.75), layout="constrained")
         figure.patch.set_alpha(0.0)
         axes = figure.add_subplot()
-        _frame(axes, chart)
-        for series in chart.series:
-            _curve(axes, series)
+        axes.patch.set_alpha(0.0)
+        axes.spines[["top", "right"]].set_visible(False)
+        paint(axes)
         stream = StringIO()
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return _inline(stream.getvalue(), prefix)
 
 
-def swatch(series: Series) -> tuple[str, str, str]:
+def stroke(style: int) -> dict[str, Any]:
+    """Returns a curve's colour and dashes as matplotlib takes them.
+
+    style: in [0, 6).
+    """
+    return {"color": _SERIES[style], "linestyle": (0, _DASHES[style]) if _DASHES[style] else "-"}
+
+
+def swatch(series: Styled) -> tuple[str, str, str]:
     """Returns a series' colour, dashes and marker (in a box of 44 x 12) in SVG's words, for a legend."""
     return _colour(series.style), " ".join(f"{2 * length:g}" for length in _DASHES[series.style]), _SHAPES[series.style]
 
 
+def _paint(axes: Axes, chart: Chart) -> None:
+    _frame(axes, chart)
+    for series in chart.series:
+        _curve(axes, series)
+
+
 def _frame(axes: Axes, chart: Chart) -> None:
-    axes.patch.set_alpha(0.0)
-    axes.spines[["top", "right"]].set_visible(False)
     known = [_eps(row) for series in chart.series for row in (*series.points, *series.published)]
     axes.set_xlim(-0.02 * max(known), 1.03 * max(known))
     axes.set_ylim(-3, 103)
@@ -80,8 +108,8 @@ def _frame(axes: Axes, chart: Chart) -> None:
 
 
 def _curve(axes: Axes, series: Series) -> None:
-    colour = _SERIES[series.style]
-    dashes = (0, _DASHES[series.style]) if _DASHES[series.style] else "-"
+    line = stroke(series.style)
+    colour = line["color"]
     points = [(_eps(row), row.accuracy, row.ci_low, row.ci_high) for row in series.points if row.accuracy is not None]
     eps = [at for at, *_ in points]
     shares = [100 * accuracy for _, accuracy, *_ in points]
@@ -90,7 +118,7 @@ def _curve(axes: Axes, series: Series) -> None:
     marker = _MARKERS[series.style]
     if points:
         axes.fill_between(eps, low, high, color=colour, alpha=0.18, linewidth=0)
-        axes.plot(eps, shares, color=colour, linestyle=dashes, linewidth=1.8, marker=marker, markersize=4)
+        axes.plot(eps, shares, **line, linewidth=1.8, marker=marker, markersize=4)
     if series.published:
         axes.plot(
             [_eps(row) for row in series.published],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from steelman.errors import InputError
 from steelman.evaluation.records import Evaluation
 from steelman.files import put_bytes
-from steelman.report import drawing, findings, gallery, meaning, wording
+from steelman.report import drawing, feature_maps, findings, gallery, meaning, roc, wording
 from steelman.report.checks import checks
 from steelman.report.curves import charts
 from steelman.report.duels import arenas
@@ -46,9 +46,12 @@ def to_html(evaluation: Evaluation) -> str:
         arenas=arenas(evaluation),
         tables=tables(evaluation),
         charts=[(chart, drawing.svg(chart, f"c{i}")) for i, chart in enumerate(drawn)],
+        rocs=[(panel, roc.svg(panel, f"r{i}")) for i, panel in enumerate(roc.panels(evaluation.detections))],
         printed=any(series.published for chart in drawn for series in chart.series),
         swatch=drawing.swatch,
         walls=gallery.walls(evaluation.pictures),
+        plates=feature_maps.plates(evaluation.features),
+        noises=feature_maps.noises(evaluation.features),
         hidden=max(0, len(evaluation.pictures) - gallery.SHOWN),
         latencies=latencies(evaluation),
         protocols=meaning.protocols(row.protocol for row in evaluation.rows),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from steelman.evaluation.records import Evaluation, Row
-from steelman.report import wording
+from steelman.report import roc, wording
 from steelman.report.pivot import Pivot
 from steelman.report.table import Table, marks
 
@@ -19,6 +19,7 @@ _PAPER = {
 _OURS = {
     "defences": "Every defence, unknown to the attacker and known",
     "training": "The article's comparison · attacks seen in training and not",
+    "denoising": "Feature denoising · attacks seen in training and not",
 }
 _PAPER_LATENCIES = (
     "The paper prints 14.80 s for Defense-GAN, 0.11 s for PuVAE and 0.008 s for its own auto-encoder, timed on other "
@@ -30,7 +31,8 @@ def tables(evaluation: Evaluation) -> tuple[Table, ...]:
     """Returns every table that has rows: the paper's first, in its order, then the others as they come."""
     names = list(dict.fromkeys(row.table for row in evaluation.rows))
     ordered = [name for name in _PAPER if name in names] + [name for name in names if name not in _PAPER]
-    return tuple(table for name in ordered for table in _named(name, [r for r in evaluation.rows if r.table == name]))
+    found = [table for name in ordered for table in _named(name, [r for r in evaluation.rows if r.table == name])]
+    return (*found, *roc.tables(evaluation.detections))
 
 
 def latencies(evaluation: Evaluation) -> Table | None:

@@ -1,8 +1,14 @@
 """Fitting classifiers and purifiers: one loop, its objectives, and recipes that work."""
 
+from steelman.training.autoencoders import magnet, puvae
+from steelman.training.bayesian import bayesian_autoencoder
 from steelman.training.checkpoint import Epoch, Examples
 from steelman.training.classifiers import classifier, robust
+from steelman.training.cost import cost
+from steelman.training.detectors import detector
+from steelman.training.distilled import distilled
 from steelman.training.fit import Objective, Observer, Progress, fit
+from steelman.training.generators import defense_gan, defense_gan_encoder
 from steelman.training.objectives import Adversarial, Classify, Purify, accuracy
 from steelman.training.purifiers import purifier
 from steelman.training.recipe import Recipe
@@ -23,10 +29,18 @@ __all__ = [
     "Recipe",
     "Trained",
     "accuracy",
+    "bayesian_autoencoder",
     "classifier",
+    "cost",
+    "defense_gan",
+    "defense_gan_encoder",
+    "detector",
+    "distilled",
     "fit",
+    "magnet",
     "named",
     "purifier",
+    "puvae",
     "record",
     "robust",
     "seeded",

@@ -50,6 +50,7 @@ class Run:
     best_score: float = -math.inf
     stale: int = 0
     history: list[Epoch] = field(default_factory=list)
+    carried: dict[str, Tensor] = field(default_factory=dict)
 
 
 _NUMBERS = ("step", "summed", "seconds", "best_score", "stale")
@@ -87,6 +88,7 @@ def save(run: Run, path: Path, whose: dict[str, Any]) -> None:
         "optimiser": run.optimiser.state_dict(),
         "average": run.average,
         "best": run.best,
+        "carried": run.carried,
         "numbers": {name: getattr(run, name) for name in _NUMBERS},
         "history": [asdict(epoch) for epoch in run.history],
     }
@@ -109,7 +111,7 @@ def resume(run: Run, path: Path, whose: dict[str, Any], device: torch.device) ->
             )
         run.model.load_state_dict(state["model"])
         run.optimiser.load_state_dict(state["optimiser"])
-        run.average, run.best = state["average"], state["best"]
+        run.average, run.best, run.carried = state["average"], state["best"], state["carried"]
         for name in _NUMBERS:
             setattr(run, name, state["numbers"][name])
         run.history = [Epoch(**epoch) for epoch in state["history"]]

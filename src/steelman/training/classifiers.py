@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import nn
 
-from steelman.attacks import Last, pgd
 from steelman.data import Data
 from steelman.norms import Ball
 from steelman.threat import Threat
-from steelman.training.fit import Observer, fit
-from steelman.training.objectives import Adversarial, Classify
+from steelman.training.cost import cost
+from steelman.training.fit import Observer, fit, warned
+from steelman.training.objectives import Classify
+from steelman.training.objectives import objective as made
 from steelman.training.recipe import Recipe
 from steelman.training.recipes import MIRRORED, ROBUST
 from steelman.training.trained import Trained, record, split
@@ -24,6 +27,7 @@ def classifier(
     name: str,
     recipe: Recipe,
     augment: bool = True,
+    noise: float = 0.0,
     checkpoint: Path | None = None,
     device: str = "cpu",
     observe: Observer | None = None,
@@ -31,10 +35,13 @@ def classifier(
     """Returns a classifier trained on the labels of a data set, 1/12 of whose training images only validate.
 
     name: of the model in the catalogue, for the record.  augment: shifts of two pixels, label smoothing, and mirrored
-    images where the data set is known to mean the same in a mirror.
+    images where the data set is known to mean the same in a mirror.  noise: standard deviation of the Gaussian noise on
+    what it learns from and is judged on, as a classifier that is to be smoothed wants it.
     """
     kept, held = split(data, recipe.seed)
-    objective = Classify(smoothing=0.1, shift=2, flip=data.name in MIRRORED) if augment else Classify()
+    objective = Classify(noise=noise)
+    if augment:
+        objective = replace(objective, smoothing=0.1, shift=2, flip=data.name in MIRRORED)
     history = fit(model, objective, kept, held, recipe, checkpoint=checkpoint, device=device, observe=observe)
     return Trained(
         model,
@@ -50,26 +57,31 @@ def robust(
     name: str,
     threat: Threat | Ball,
     recipe: Recipe = ROBUST,
-    steps: int = 40,
-    size: float | None = None,
+    objective: str = "madry",
+    ramp: float = 0.3,
     checkpoint: Path | None = None,
     device: str = "cpu",
     observe: Observer | None = None,
+    **settings: object,
 ) -> Trained:
-    """Returns a classifier trained on what PGD makes of every batch, 1/12 of whose training images only validate.
+    """Returns a classifier trained to withstand a threat, 1/12 of whose training images only validate.
 
     name: of the model in the catalogue, for the record.  threat: what it is trained to withstand.
-    steps, size: of the PGD that it trains on, the paper's unless told; it is judged by the paper's 40 in any case.
-    Raises InputError for steps or a size that is none.
-    Source: Madry et al. 2018, section 5; that eps rises to its value over the first 30 %, the optimiser, the rates and
-    the averaging are ours.
+    objective: of the catalogue of objectives; `settings` are its own, those of its paper unless told, and what is None
+    is not told. It is judged by PGD of 40 steps in any case.
+    ramp: the share of the training over which eps rises to its value. The record says, as `cost`, how many times as
+    many passes of the model a step takes as one of training on labels.
+    Raises InputError for an objective or settings that are none.
+    Source: Madry et al. 2018, section 5, and the objectives' papers; that eps rises over the first 30 %, the optimiser,
+    the rates and the averaging are ours.
     """
-    attack = pgd(threat, steps=steps, size=size).with_goal(Last())
-    objective = Adversarial(attack=attack, held=pgd(threat), ramp=0.3)
+    aim = made(objective, threat, ramp=ramp, **settings)
     kept, held = split(data, recipe.seed)
+    batch = tuple(part.to(device) for part in kept.batch(torch.arange(min(len(kept), recipe.batch_size))))
+    times = cost(model, aim, batch, recipe)
     history = fit(
         model,
-        objective,
+        aim,
         kept,
         held.sample(min(len(held), 1000), recipe.seed),
         recipe,
@@ -77,5 +89,6 @@ def robust(
         device=device,
         observe=observe,
     )
-    made = record(model, data.test, recipe, repr(objective), history, len(kept) + len(held))
-    return Trained(model, history, made | {"model": name})
+    told = record(model, data.test, recipe, repr(aim), history, len(kept) + len(held))
+    said = {"warnings": list(found)} if (found := warned(aim, history)) else {}
+    return Trained(model, history, told | {"model": name, "cost": round(times, 2)} | said)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 from steelman.errors import InputError
 from steelman.precision import precision
 from steelman.training import checkpoint as checkpoints
+from steelman.training.averaging import blend, settle
+from steelman.training.awp import worsened
 from steelman.training.checkpoint import Epoch, Examples, Run
 from steelman.training.recipe import Recipe
 from steelman.training.seeding import seeded
@@ -29,6 +32,34 @@ class Objective(Protocol):
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...], done: float, /) -> Tensor: ...
     def validate(self, model: nn.Module, validation: Examples) -> Mapping[str, float]: ...
+
+
+@runtime_checkable
+class Splitting(Protocol):
+    """An objective whose loss is the reading of what it attacked; adversarial weight perturbation reads it twice."""
+
+    def attacked(self, model: nn.Module, batch: tuple[Tensor, ...], done: float, /) -> tuple[Tensor, ...]: ...
+    def reading(self, model: nn.Module, made: tuple[Tensor, ...], done: float, /) -> Tensor: ...
+
+
+@runtime_checkable
+class Carrying(Protocol):
+    """An objective that is shown each batch so many times running, and carries tensors from step to step.
+
+    They go into the checkpoint; `carry({})` is how a training begins.
+    """
+
+    @property
+    def repeats(self) -> int: ...
+    def carried(self) -> dict[str, Tensor]: ...
+    def carry(self, state: Mapping[str, Tensor], /) -> None: ...
+
+
+@runtime_checkable
+class Watching(Protocol):
+    """An objective that sees in the history what a user must know, and says it of the last epoch."""
+
+    def warning(self, history: Sequence[Epoch], /) -> str | None: ...
 
 
 @dataclass(frozen=True)
@@ -59,37 +90,49 @@ def fit(
     """Fits the model in place to its best validated weights and returns the history.
 
     The first of the objective's validation figures decides which epoch is best.
+    An epoch is as many steps as the images make batches; an objective that repeats its batches sees all images once in
+    so many epochs. What it says of an epoch is a UserWarning.
     checkpoint: a file, written atomically every `save_every` seconds and after every epoch; if it is there, the run
     goes on from it and ends with the weights of an uninterrupted one. It stays: remove it once the weights are safe.
-    Raises InputError if the checkpoint belongs to another run, or if the loss is not finite.
+    Raises InputError if the checkpoint belongs to another run, if the loss is not finite, or if the recipe wants
+    adversarial weight perturbation and the objective attacks nothing.
     """
     if not len(train) or not len(validation):
         raise InputError(f"expected images to train and to validate on, got {len(train)} and {len(validation)}")
+    if recipe.awp and not isinstance(objective, Splitting):
+        raise InputError(
+            f"expected an objective that attacks its images with awp, got {type(objective).__name__}: leave awp out"
+        )
     device = torch.device(device)
     model.to(device)
+    repeats = objective.repeats if isinstance(objective, Carrying) else 1
     per_epoch = math.ceil(len(train) / recipe.batch_size)
     steps = recipe.epochs * per_epoch
-    run = Run(model, _copy(model) if recipe.average else {}, recipe.optimiser_for(model))
+    run = Run(model, _copy(model) if recipe.averages else {}, recipe.optimiser_for(model))
     whose = checkpoints.identity(model, objective, train, validation, recipe)
     if checkpoint is not None and checkpoint.is_file():
         checkpoints.resume(run, checkpoint, whose, device)
+    if isinstance(objective, Carrying):
+        objective.carry(run.carried)
     saved, started = time.monotonic(), time.monotonic() - run.seconds
     order = torch.empty(0)
     with seeded(recipe.seed, device):
         while run.step < steps and not (recipe.patience and run.stale >= recipe.patience):
-            epoch, at = divmod(run.step, per_epoch)
-            if at == 0 or not len(order):
-                order = torch.randperm(len(train), generator=torch.Generator().manual_seed(_key(recipe.seed, epoch)))
-            batch = train.batch(order[at * recipe.batch_size :][: recipe.batch_size])
-            loss = _step(run, objective, batch, recipe, run.step / steps)
+            at = run.step % per_epoch
+            turn, place = divmod(run.step // repeats, per_epoch)
+            if place == 0 or not len(order):
+                order = _order(train, recipe.seed, turn)
+            batch = train.batch(order[place * recipe.batch_size :][: recipe.batch_size])
+            loss = _step(run, objective, batch, recipe, steps)
             run.summed += loss
             run.step += 1
             run.seconds = time.monotonic() - started
             if at + 1 == per_epoch:
-                _close_epoch(run, objective, validation, recipe, epoch, run.summed / per_epoch)
+                _close_epoch(run, objective, train, validation, recipe, run.summed / per_epoch)
             if observe is not None:
                 observe(Progress(run.step, steps, loss, tuple(run.history)))
             if checkpoint is not None and (at + 1 == per_epoch or time.monotonic() - saved > save_every):
+                run.carried = objective.carried() if isinstance(objective, Carrying) else {}
                 checkpoints.save(run, checkpoint, whose)
                 saved = time.monotonic()
     model.load_state_dict(run.best)
@@ -97,34 +140,65 @@ def fit(
     return tuple(run.history)
 
 
-def _step(run: Run, objective: Objective, batch: tuple[Tensor, ...], recipe: Recipe, done: float) -> float:
-    device = next(run.model.parameters()).device
+def warned(objective: Objective, history: Sequence[Epoch]) -> tuple[str, ...]:
+    """Returns what an objective says of the epochs of a history, as `fit` did when they ended."""
+    if not isinstance(objective, Watching):
+        return ()
+    said = (objective.warning(history[:end]) for end in range(1, len(history) + 1))
+    return tuple(filter(None, said))
+
+
+def _step(run: Run, objective: Objective, batch: tuple[Tensor, ...], recipe: Recipe, steps: int) -> float:
+    device, done = next(run.model.parameters()).device, run.step / steps
     reseed(_key(recipe.seed, run.step, 1), device)
     run.model.train()
     for group in run.optimiser.param_groups:
         group["lr"] = recipe.rate_at(done)
-    with precision(recipe.precision, device):
-        loss = objective.loss(run.model, tuple(part.to(device, non_blocking=True) for part in batch), done)
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise InputError(
-            f"expected a finite loss, got {value} at step {run.step}: lower the learning rate {recipe.rate}"
-        )
     run.optimiser.zero_grad(set_to_none=True)
-    loss.backward()
+    batch = tuple(part.to(device, non_blocking=True) for part in batch)
+    if recipe.awp and done >= recipe.awp_after and isinstance(objective, Splitting):
+        with precision(recipe.precision, device):
+            made = objective.attacked(run.model, batch, done)
+        reading = _within(recipe, device, lambda: objective.reading(run.model, made, done))
+        with worsened(run.model, reading, recipe.awp):
+            value = _backward(reading(), run.step, recipe)
+    else:
+        value = _backward(_within(recipe, device, lambda: objective.loss(run.model, batch, done))(), run.step, recipe)
     if recipe.clip:
         nn.utils.clip_grad_norm_(run.model.parameters(), recipe.clip)
     run.optimiser.step()
-    if recipe.average:
-        _blend(run.average, run.model, min(recipe.average, (1 + run.step) / (10 + run.step)))
+    if recipe.averages:
+        blend(run.average, run.model, recipe.decay_at(run.step, steps))
     return value
 
 
-def _close_epoch(run: Run, objective: Objective, validation: Examples, recipe: Recipe, epoch: int, loss: float) -> None:
+def _within(recipe: Recipe, device: torch.device, read: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    """The same in the recipe's precision, in a context of its own each time: autocast keeps the weights that it met."""
+
+    def reading() -> Tensor:
+        with precision(recipe.precision, device):
+            return read()
+
+    return reading
+
+
+def _backward(loss: Tensor, step: int, recipe: Recipe) -> float:
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise InputError(f"expected a finite loss, got {value} at step {step}: lower the learning rate {recipe.rate}")
+    loss.backward()
+    return value
+
+
+def _close_epoch(
+    run: Run, objective: Objective, train: Examples, validation: Examples, recipe: Recipe, loss: float
+) -> None:
     """Validates, keeps the best weights and notes the epoch."""
     own = _copy(run.model)
-    if recipe.average:
+    if recipe.averages:
         run.model.load_state_dict(run.average)
+        if recipe.settle:
+            _settle(run, objective, train, recipe)
     run.model.eval()
     with precision(recipe.precision, next(run.model.parameters()).device):
         scores = dict(objective.validate(run.model, validation))
@@ -133,10 +207,36 @@ def _close_epoch(run: Run, objective: Objective, validation: Examples, recipe: R
         run.best, run.best_score, run.stale = _copy(run.model), score, 0
     else:
         run.stale += 1
-    if recipe.average:
+    if recipe.averages:
         run.model.load_state_dict(own)
-    run.history.append(Epoch(epoch + 1, loss, scores, run.seconds))
+    run.history.append(Epoch(len(run.history) + 1, loss, scores, run.seconds))
     run.summed = 0.0
+    said = objective.warning(run.history) if isinstance(objective, Watching) else None
+    if said:
+        warnings.warn(said, stacklevel=3)
+
+
+def _settle(run: Run, objective: Objective, train: Examples, recipe: Recipe) -> None:
+    """Takes the batch-norm statistics anew over batches of the recipe's number, without a trace in the training."""
+    device = next(run.model.parameters()).device
+    reseed(_key(recipe.seed, run.step, 2), device)
+    order = _order(train, recipe.seed, run.step, 2)
+    carried = objective.carried() if isinstance(objective, Carrying) else {}
+
+    def readings() -> Iterator[Callable[[], Tensor]]:
+        for chosen in order.split(recipe.batch_size)[: recipe.settle]:
+            batch = tuple(part.to(device) for part in train.batch(chosen))
+            if isinstance(objective, Carrying):
+                objective.carry({})
+            yield _within(recipe, device, lambda batch=batch: objective.loss(run.model, batch, 1.0))  # type: ignore[misc]
+
+    settle(run.model, readings())
+    if isinstance(objective, Carrying):
+        objective.carry(carried)
+
+
+def _order(train: Examples, *key: int) -> Tensor:
+    return torch.randperm(len(train), generator=torch.Generator().manual_seed(_key(*key)))
 
 
 def _key(*parts: int) -> int:
@@ -148,11 +248,3 @@ def _key(*parts: int) -> int:
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-
-def _blend(average: dict[str, Tensor], model: nn.Module, decay: float) -> None:
-    for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point():
-            average[name].lerp_(tensor.detach(), 1 - decay)
-        else:
-            average[name].copy_(tensor)

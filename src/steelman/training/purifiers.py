@@ -17,6 +17,24 @@ from steelman.training.recipes import UNET
 from steelman.training.trained import Trained, record, split
 
 
+def of_every_eps(classifier: nn.Module, steps: int = 10) -> Purify:
+    """Returns the objective of a purifier that is to hold against FGSM and PGD of every eps at once."""
+    return Purify(
+        classifier=classifier,
+        attacks=(
+            (fgsm(Linf(0.0)).with_goal(Last()), 1.2),
+            (pgd(Linf(0.0), steps=steps, start=at_input).with_goal(Last()), 0.35),
+        ),
+        held=(
+            fgsm(Linf(0.1)).with_goal(Worst()),
+            fgsm(Linf(0.6)).with_goal(Worst()),
+            pgd(Linf(0.05), size=0.01, start=at_input).with_goal(Worst()),
+            pgd(Linf(0.15), size=0.01, start=at_input).with_goal(Worst()),
+            pgd(Linf(0.3), size=0.01, start=at_input).with_goal(Worst()),
+        ),
+    )
+
+
 def purifier(
     model: nn.Module,
     classifier: nn.Module,
@@ -35,20 +53,7 @@ def purifier(
     """
     kept, held = split(data, recipe.seed)
     classifier = classifier.to(device).eval().requires_grad_(False)
-    objective = Purify(
-        classifier=classifier,
-        attacks=(
-            (fgsm(Linf(0.0)).with_goal(Last()), 1.2),
-            (pgd(Linf(0.0), steps=steps, start=at_input).with_goal(Last()), 0.35),
-        ),
-        held=(
-            fgsm(Linf(0.1)).with_goal(Worst()),
-            fgsm(Linf(0.6)).with_goal(Worst()),
-            pgd(Linf(0.05), size=0.01, start=at_input).with_goal(Worst()),
-            pgd(Linf(0.15), size=0.01, start=at_input).with_goal(Worst()),
-            pgd(Linf(0.3), size=0.01, start=at_input).with_goal(Worst()),
-        ),
-    )
+    objective = of_every_eps(classifier, steps)
     history = fit(
         model,
         objective,

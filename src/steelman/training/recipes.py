@@ -20,6 +20,20 @@ ROBUST = Recipe(epochs=15, rate=2e-3, average=0.998)
 CONV_AUTOENCODER = Recipe(epochs=10, batch_size=64, optimiser="adam", rate=1e-3, schedule="constant")
 """Adam at 1e-3, batches of 64, ten epochs. Source: code of arXiv 2312.03520."""
 
+DEFENSE_GAN = Recipe(epochs=20, batch_size=64, optimiser="adam", rate=5e-4, momentum=0.5, beta2=0.9, average=0.999)
+"""Adam's decays are those of the code of Samangouei et al. 2018, which takes a constant rate of 1e-4 and far longer."""
+DEFENSE_GAN_ENCODER = Recipe(epochs=4, rate=2e-3, weight_decay=0.01, average=0.998, clip=1.0)
+
+BAYESIAN_AUTOENCODER = Recipe(epochs=5, rate=4e-3, weight_decay=0.01, average=0.995, clip=1.0)
+
+PUVAE = Recipe(epochs=12, rate=2e-3, average=0.998, clip=5.0)
+PUVAE_HARDENED = Recipe(epochs=8, rate=2e-3, weight_decay=0.01, average=0.998, clip=5.0)
+
+MAGNET = Recipe(epochs=100, batch_size=256, optimiser="adam", rate=1e-3, schedule="constant", precision="fp32")
+"""Source: Meng & Chen 2017 (MagNet), table 2."""
+
+DETECTOR = Recipe(epochs=8, rate=4e-3, weight_decay=0.01, average=0.99)
+
 RECIPES: Mapping[str, Recipe] = {
     "cnn": CNN,
     "lenet": LENET,
@@ -27,7 +41,14 @@ RECIPES: Mapping[str, Recipe] = {
     "paper_vgg": PAPER_VGG,
     "robust": ROBUST,
     "unet": UNET,
+    "bayesian-autoencoder": BAYESIAN_AUTOENCODER,
     "conv-autoencoder": CONV_AUTOENCODER,
+    "detector": DETECTOR,
+    "defense-gan": DEFENSE_GAN,
+    "defense-gan-encoder": DEFENSE_GAN_ENCODER,
+    "magnet": MAGNET,
+    "puvae": PUVAE,
+    "puvae-hardened": PUVAE_HARDENED,
 }
 
 MIRRORED = frozenset({"fashion-mnist", "cifar-10"})

@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steelman.cli.train import classifier, purifier, robust
+from steelman.cli.train import classifier, detector, distilled, purifier, robust
 from steelman.errors import InputError
 
 if TYPE_CHECKING:
     from steelman.data import Data
 
-__all__ = ["KINDS", "add", "classifier", "purifier", "robust", "run"]
+__all__ = ["KINDS", "add", "classifier", "detector", "distilled", "purifier", "robust", "run"]
 
-KINDS = (classifier, robust, purifier)
+KINDS = (classifier, robust, distilled, purifier, detector)
 """Modules with HELP and EXAMPLES, `add` for their own options, `named` for what is trained, and `train`."""
 
 
@@ -45,6 +45,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         own.add_argument("--batch-size", type=int)
         own.add_argument("--rate", type=float, help="the highest learning rate")
         own.add_argument("--patience", type=int, help="epochs without a better validation before it stops (never)")
+        own.add_argument("--average", type=float, help="decay of the average of the weights that is kept, 0 for none")
+        own.add_argument("--awp", type=float, help="adversarial weight perturbation, where it learns from attacks (0)")
         own.add_argument("--precision", choices=["auto", "fp32", "bf16"])
         own.add_argument("--seed", type=int)
         own.add_argument("--device", default="auto", help="cpu, cuda or auto (auto)")
@@ -60,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
 
     images = _thinned(data.load(options.data), options.share, options.seed or 0)
     name, recipe_name = options.kind.named(options)
-    given = ("epochs", "batch_size", "rate", "patience", "precision", "seed")
+    given = ("epochs", "batch_size", "rate", "patience", "average", "awp", "precision", "seed")
     recipe = named(recipe_name, **{key: getattr(options, key) for key in given})
     where = device(options.device)
     if options.out.is_dir():

@@ -30,6 +30,9 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--attack", choices=["fgsm", "pgd"], default="fgsm", help="conv-autoencoder: what it undoes (fgsm)"
     )
+    command.add_argument(
+        "--generator", help="defense-gan-encoder: the defense-gan whose generator it is for (the shipped one)"
+    )
 
 
 def named(options: argparse.Namespace) -> tuple[str, str]:
@@ -68,6 +71,61 @@ def _autoencoder(options: argparse.Namespace, images: Data, recipe: Recipe, how:
     return train_autoencoder(published, images.train, options.attack, recipe=recipe, **how)
 
 
+def _defense_gan(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[str, Any]) -> Trained:
+    from steelman import training
+    from steelman.defences import DefenseGAN
+
+    shape = images.test.shape
+    with training.seeded(recipe.seed):
+        purifier = DefenseGAN(channels=shape[0], side=shape[-1], power=12.0)
+    return training.defense_gan(purifier, _target(options, images), images, recipe=recipe, **how)
+
+
+def _defense_gan_encoder(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[str, Any]) -> Trained:
+    from steelman import defences, training
+
+    generator = defences.load(options.generator or f"{images.name}/defense-gan")
+    if not isinstance(generator, defences.DefenseGAN):
+        raise InputError(
+            f"expected a Defense-GAN as --generator, got {type(generator).__name__}: "
+            "steelman train purifier --purifier defense-gan makes one"
+        )
+    settings = generator.settings | {"encoder": True, "steps": 0, "starts": 1, "gradient": "encoder"}
+    with training.seeded(recipe.seed):
+        purifier = defences.DefenseGAN(**settings)
+    return training.defense_gan_encoder(generator, purifier, _target(options, images), images, recipe=recipe, **how)
+
+
+def _bayesian(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[str, Any]) -> Trained:
+    from steelman import training
+    from steelman.defences import BayesianAutoencoder
+
+    classifier = _target(options, images)
+    with training.seeded(recipe.seed):
+        purifier = BayesianAutoencoder(channels=images.test.shape[0])
+    return training.bayesian_autoencoder(purifier, classifier, images, recipe=recipe, **how)
+
+
+def _puvae(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[str, Any]) -> Trained:
+    from steelman import training
+    from steelman.defences import PuVAE
+
+    (channels, side, _), classes = images.test.shape, images.test.num_classes
+    with training.seeded(recipe.seed):
+        purifier = PuVAE(channels=channels, side=side, classes=classes)
+    hardened = options.purifier == "puvae-hardened"
+    return training.puvae(purifier, _target(options, images), images, recipe=recipe, attacked=hardened, **how)
+
+
+def _magnet(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[str, Any]) -> Trained:
+    from steelman import training
+    from steelman.defences import Reformer
+
+    with training.seeded(recipe.seed):
+        purifier = Reformer(channels=images.test.shape[0])
+    return training.magnet(purifier, images, recipe=recipe, **how)
+
+
 def _target(options: argparse.Namespace, images: Data) -> nn.Module:
     from steelman.cli import bring
 
@@ -75,5 +133,14 @@ def _target(options: argparse.Namespace, images: Data) -> nn.Module:
     return bring.model(named, images.test)
 
 
-_TRAIN = {"unet": _unet, "conv-autoencoder": _autoencoder}
+_TRAIN = {
+    "unet": _unet,
+    "bayesian-autoencoder": _bayesian,
+    "conv-autoencoder": _autoencoder,
+    "defense-gan": _defense_gan,
+    "defense-gan-encoder": _defense_gan_encoder,
+    "magnet": _magnet,
+    "puvae": _puvae,
+    "puvae-hardened": _puvae,
+}
 """How each purifier is trained."""

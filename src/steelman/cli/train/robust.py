@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 from typing import TYPE_CHECKING, Any
 
-from steelman.cli.bring import NORMS
+from steelman.cli.bring import NORMS, parsed
 from steelman.cli.train import classifier
-from steelman.errors import InputError
+from steelman.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from steelman.data import Data
     from steelman.training import Recipe, Trained
 
 HELP = "a classifier that is to withstand attacks"
-EXAMPLES = ("steelman train robust --data mnist --model lenet --norm Linf --eps 0.3 --out runs/robust.safetensors",)
+EXAMPLES = (
+    "steelman train robust --data mnist --model lenet --norm Linf --eps 0.3 --out runs/robust.safetensors",
+    "steelman train robust --model lenet --eps 0.3 --objective trades --set beta=1 --out runs/trades.safetensors",
+    "steelman train robust --model lenet --eps 0.3 --objective mixed --attack mi-fgsm --out runs/mixed.safetensors",
+)
+
+_OWN = ("attack", "steps", "size", "ramp")
+"""Settings of objectives that have an option of their own."""
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -22,8 +30,18 @@ def add(command: argparse.ArgumentParser) -> None:
     classifier.add_network(command)
     command.add_argument("--norm", choices=NORMS, default="Linf", help="of what it is to withstand (Linf)")
     command.add_argument("--eps", type=float, help="the radius, in units of [0, 1] images")
-    command.add_argument("--steps", type=int, help="of the PGD that it trains on (40)")
-    command.add_argument("--size", type=float, help="of one of them (4/3 eps / steps)")
+    command.add_argument(
+        "--objective", default="madry", help="madry, mixed, logit-pairing, trades, mart, guided, fast or free (madry)"
+    )
+    command.add_argument("--attack", help="that it trains on, by name, for objectives that take any (their paper's)")
+    command.add_argument("--steps", type=int, help="of that attack (its paper's; 40 of PGD)")
+    command.add_argument("--size", type=float, help="of one of them (its paper's; 4/3 eps / steps of PGD)")
+    command.add_argument(
+        "--ramp", type=float, default=0.3, help="the share of the training over which eps rises to its value (0.3)"
+    )
+    command.add_argument(
+        "--set", nargs="+", default=[], metavar="NAME=VALUE", help="other settings of the objective, as in beta=1"
+    )
 
 
 def named(options: argparse.Namespace) -> tuple[str, str]:
@@ -32,12 +50,41 @@ def named(options: argparse.Namespace) -> tuple[str, str]:
 
 
 def train(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[str, Any]) -> Trained:
-    """Trains it."""
+    """Trains it, and says what a step cost."""
     from steelman import norms, training
+    from steelman.cli.show import console
 
     if options.eps is None:
         raise InputError("expected --eps, the radius to withstand, got none: say --eps 0.3, as is usual for MNIST")
     threat = getattr(norms, options.norm)(options.eps)
-    pgd = {key: value for key in ("steps", "size") if (value := getattr(options, key)) is not None}
+    settings = _settings(options)
     model = classifier.network(options, images, recipe)
-    return training.robust(model, images, name=options.model, threat=threat, recipe=recipe, **pgd, **how)
+    trained = training.robust(
+        model, images, name=options.model, threat=threat, recipe=recipe, objective=options.objective, **settings, **how
+    )
+    console.print(f"a step took {trained.settings['cost']:g} times the passes of one of training on labels")
+    return trained
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    """What the options say of the objective.
+
+    Raises InputError for what it does not have.
+    """
+    from steelman.training.objectives import catalogue
+
+    if options.objective not in catalogue:
+        raise unknown("objective", options.objective, catalogue)
+    has = inspect.signature(catalogue[options.objective]).parameters.keys()
+    given = {name: value for name in _OWN if (value := getattr(options, name)) is not None}
+    for name in sorted(given.keys() - has - {"ramp"}):
+        raise InputError(f"expected no --{name} for {options.objective}, which has none: leave it out")
+    takes = has - {"threat", "classify", *_OWN}
+    for word in options.set:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise InputError(f"expected --set as NAME=VALUE, got {word!r}")
+        if name not in takes:
+            raise unknown(f"setting of {options.objective}", name, takes)
+        given[name] = parsed(text)
+    return given

@@ -43,7 +43,7 @@ class Purify:
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...], done: float = 1.0) -> Tensor:
         """Returns the mean loss of (x, y)."""
         x, y = batch
-        purified = model(self._attacked(x, y)).float()
+        purified = model(self.attacked(x, y)).float()
         reading = F.cross_entropy(self.classifier(purified).float(), y)
         return reading + self.fidelity * F.mse_loss(purified, x)
 
@@ -52,18 +52,21 @@ class Purify:
         device = next(model.parameters()).device
         x, y = (part.to(device) for part in validation.batch(torch.arange(len(validation))))
         pipeline = nn.Sequential(model, self.classifier)
-        scores = {"clean": _right(pipeline, x, y)}
-        for attack in self.held:
-            name = f"{attack.name} {attack.threat.eps:g}"
-            if name not in self._hurt:  # they depend on the classifier alone, so once is enough
-                self._hurt[name] = attack(self.classifier, x, y).x
-            scores[name] = _right(pipeline, self._hurt[name], y)
+        scores = {name: _right(pipeline, images, y) for name, images in self.judging(x, y).items()}
         return {"mean": sum(scores.values()) / len(scores), **scores}
 
-    def _attacked(self, x: Tensor, y: Tensor) -> Tensor:
-        """The batch with its parts attacked, the first part clean."""
-        size = round(len(x) * (1 - self.clean) / len(self.attacks))
-        if not size:
+    def judging(self, x: Tensor, y: Tensor) -> Mapping[str, Tensor]:
+        """Returns the images that judge: x as "clean", then what each held attack makes of it, made once."""
+        for attack in self.held:
+            name = f"{attack.name} {attack.threat.eps:g}"
+            if name not in self._hurt:  # they depend on the classifier alone
+                self._hurt[name] = attack(self.classifier, x, y).x
+        return {"clean": x, **self._hurt}
+
+    def attacked(self, x: Tensor, y: Tensor) -> Tensor:
+        """Returns the batch with its parts attacked, the first part clean; all of it if there is no attack."""
+        size = round(len(x) * (1 - self.clean) / max(1, len(self.attacks)))
+        if not size or not self.attacks:
             return x
         parts = [x[: len(x) - size * len(self.attacks)]]
         seed = int(torch.randint(2**31, ()))

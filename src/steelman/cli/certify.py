@@ -1,0 +1,169 @@
+"""`steelman certify`: within which radius no change moves a classifier's answer, by randomised smoothing."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from steelman.cli import bring
+from steelman.errors import InputError
+
+if TYPE_CHECKING:
+    from steelman.data import Images
+    from steelman.defences import Certificate
+
+EXAMPLES = """examples:
+  steelman train classifier --data mnist --noise 0.25 --epochs 10 --out runs/cnn-noise.safetensors
+  steelman certify --data mnist --model cnn --weights runs/cnn-noise.safetensors --sigma 0.25 --n 10000
+
+results.json holds the settings and the table, certificates.csv every image's class and radius."""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command to the parser."""
+    command = commands.add_parser(
+        "certify",
+        help="find the radius within which no attack succeeds",
+        description="Smooth a classifier with Gaussian noise and certify, image by image, the L2 radius within which "
+        "no change whatever moves its answer. A classifier trained on such noise keeps much more than another.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("--data", default="mnist", help="mnist, fashion-mnist, a folder of images, an .npz (mnist)")
+    command.add_argument("--images", type=int, default=500, help="how many test images, seeded; 0 for all (500)")
+    bring.add_model(command)
+    command.add_argument("--defence", help="in front of the classifier, under the noise too, as for evaluate (none)")
+    command.add_argument("--sigma", type=float, default=0.25, help="of the noise, in units of [0, 1] images (0.25)")
+    command.add_argument("--radii", type=float, nargs="+", default=[0.25, 0.5, 0.75], help="L2 (0.25 0.5 0.75)")
+    command.add_argument("--n0", type=int, default=100, help="noisy copies that choose an image's class (100)")
+    command.add_argument("--n", type=int, default=100_000, help="noisy copies that bound its chance (100000)")
+    command.add_argument("--alpha", type=float, default=0.001, help="chance of a wrong certificate, per image (0.001)")
+    command.add_argument("--batch-size", type=int, default=1000, help="copies that are read at a time (1000)")
+    command.add_argument("--precision", choices=["fp32", "bf16", "auto"], default="fp32", help="of the model (fp32)")
+    command.add_argument("--out", type=Path, default=Path("runs/certify"), help="the folder to write (runs/certify)")
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Certifies, prints the table and writes the folder."""
+    import time
+
+    from steelman.cli.show import console, writable
+    from steelman.defences import Smoothed, guard
+    from steelman.evaluation.measure import on
+    from steelman.files import put_bytes
+    from steelman.models import folded
+    from steelman.precision import is_half, precision
+    from steelman.victim import reseed
+
+    if any(not radius >= 0 for radius in options.radii):
+        raise InputError(f"expected --radii as numbers >= 0, got {options.radii}")
+    images = bring.images(options)
+    model = folded(bring.model(options, images))
+    purifier = bring.defence(options, images)
+    x, _ = on(model, images)
+    pipeline = model if purifier is None else guard(purifier.to(x.device), model)
+    smoothed = Smoothed(pipeline, options.sigma, clip=purifier is not None).eval()
+    writable(options.out)
+    reseed(options.seed, x.device)  # for a defence that draws by itself
+    started = time.monotonic()
+    with _certifying(f"certifying on {images.name}") as observe, precision(options.precision, x.device):
+        certificate = smoothed.certify(
+            x,
+            n0=options.n0,
+            n=options.n,
+            alpha=options.alpha,
+            seed=options.seed,
+            indices=images.indices,
+            batch=options.batch_size,
+            observe=observe,
+        )
+    settings = {
+        "data": images.name.removesuffix(" test"),
+        "model": options.model or f"{images.name.removesuffix(' test')}/cnn",
+        "weights": None if options.weights is None else options.weights.name,
+        "defence": options.defence,
+        **{key: getattr(options, key) for key in ("sigma", "n0", "n", "alpha", "seed")},
+        "images": len(images),
+        "precision": "bf16" if is_half(options.precision, x.device) else "fp32",
+        "device": x.device.type,
+    }
+    found = _summary(certificate, images, sorted({0.0, *options.radii}))
+    result = {"settings": settings, **found, "seconds": time.monotonic() - started}
+    put_bytes(options.out / "results.json", (json.dumps(result, indent=2) + "\n").encode())
+    put_bytes(options.out / "certificates.csv", _rows(certificate, images).encode())
+    _show(result, images.name)
+    console.print(f"wrote {options.out}/results.json and {options.out}/certificates.csv ({result['seconds']:.0f} s)")
+    return 0
+
+
+def _summary(certificate: Certificate, images: Images, radii: list[float]) -> dict[str, object]:
+    """Certified accuracy at each radius with its interval, abstentions, and the mean radius, 0 where it is wrong."""
+    from steelman.defences import ABSTAINED
+    from steelman.evaluation.intervals import clopper_pearson
+
+    rows = []
+    for radius in radii:
+        right = int(certificate.holds(images.y, radius).sum())
+        low, high = clopper_pearson(right, len(images))
+        rows.append({"radius": radius, "right": right, "accuracy": right / len(images), "low": low, "high": high})
+    own = certificate.holds(images.y, 0.0).to(certificate.radius)
+    return {
+        "certified": rows,
+        "abstained": int((certificate.classes == ABSTAINED).sum()),
+        "average_radius": float((certificate.radius * own).mean()),
+    }
+
+
+def _rows(certificate: Certificate, images: Images) -> str:
+    """One line for each image; the class of one that abstained is -1."""
+    stream = StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["index", "label", "class", "radius", "lower"])
+    columns = (images.indices, images.y, certificate.classes, certificate.radius, certificate.lower)
+    for index, label, answer, radius, lower in zip(*(column.tolist() for column in columns), strict=True):
+        writer.writerow([index, label, answer, f"{radius:.6f}", f"{lower:.6f}"])
+    return stream.getvalue()
+
+
+def _show(result: dict[str, object], name: str) -> None:
+    from rich.table import Table
+
+    from steelman.cli.show import console
+
+    settings, rows = result["settings"], result["certified"]
+    assert isinstance(settings, dict)
+    assert isinstance(rows, list)
+    table = Table(
+        title=f"{name}, {settings['images']} images: accuracy that no L2 change of this length can take away",
+        caption=f"σ {settings['sigma']:g}, {settings['n']:,} noisy copies, each image at {1 - settings['alpha']:.4%} "
+        "confidence; the interval is for the share of images, at 95 %",
+        title_justify="left",
+        caption_justify="left",
+    )
+    for header in ("radius", "certified accuracy", "95 % interval"):
+        table.add_column(header, justify="right")
+    for row in rows:
+        span = f"{row['low']:.1%} to {row['high']:.1%}"
+        table.add_row(f"{row['radius']:g}", f"{row['accuracy']:.1%}", span)
+    console.print(table)
+    console.print(
+        f"abstained on {result['abstained']} of {settings['images']} images; "
+        f"mean certified radius {result['average_radius']:.3f}"
+    )
+
+
+@contextmanager
+def _certifying(title: str) -> Iterator[Callable[[int, int], None]]:
+    """An observer for certificates."""
+    from steelman.cli.show import bars
+
+    with bars(title) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, of: progress.update(task, total=of, completed=done)

@@ -1,0 +1,171 @@
+"""`steelman detect`: how well detectors find attacked images, of attacks that they were fitted on and others."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from steelman.cli import bring
+from steelman.cli.train import detector as fitting
+from steelman.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from steelman.attacks import AnyAttack
+    from steelman.data import Data, Images
+
+EXAMPLES = """examples:
+  steelman detect --data mnist --fitted-on fgsm --attack fgsm pgd ddn square --eps 0.15 0.3 --out runs/detect
+  steelman detect --data mnist --detector runs/detector.safetensors --attack pgd --eps 0.1 --out runs/detect"""
+
+NOTE = (
+    "Static: every attack was made on the classifier alone. Only attacked images that broke it count as positives, "
+    "and only clean images that it reads right as negatives."
+)
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command to the parser."""
+    command = commands.add_parser(
+        "detect",
+        help="measure detectors of attacked images",
+        description="Fit detectors on training images and one attack, and measure them on it and on others.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    bring.add_images(command)
+    bring.add_attacks(command)
+    fitting.add_fit(command)
+    command.add_argument("--detector", nargs="+", help="by name, or files of steelman train detector (all by name)")
+    command.add_argument("--device", default="auto", help="cpu, cuda or auto (auto)")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--out", type=Path, default=Path("runs/detect"), help="the run folder (runs/detect)")
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Attacks, fits, measures, prints the tables and writes the run folder."""
+    from steelman import data
+    from steelman.cli.show import device, finish, writable
+    from steelman.evaluation.detection import detect
+    from steelman.evaluation.measure import on, versions
+    from steelman.evaluation.records import Evaluation
+
+    started = time.monotonic()
+    everything, images = data.load(options.data), bring.images(options)
+    listed = _attacks(options, images)
+    where = device(options.device)
+    classifier, purifier = fitting.beside(options, images)
+    classifier = classifier.to(where)
+    writable(options.out)
+    detectors = _detectors(options, everything, classifier, purifier, where)
+    x, y = on(classifier, images)
+    attacked = {name: _made(attack, name, options, classifier, x, y, images) for name, attack in listed.items()}
+    seen = tuple(name for name in listed if name.split(" ")[0] == options.fitted_on)
+    name = options.classifier or f"{everything.name}/cnn"
+    how = {"fitted_on": options.fitted_on, "seen": seen, "dataset": everything.name, "name": name}
+    found = detect(detectors, classifier, (x, y), attacked, seed=options.seed, **how)
+    asked = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
+    finish(
+        Evaluation(
+            title=f"Detectors on {images.name}, fitted on {options.fitted_on} alone",
+            rows=(),
+            detections=found,
+            settings={key: value for key, value in asked.items() if not callable(value)}
+            | {"attacks": {name: repr(attack) for name, attack in listed.items()}},
+            versions=versions(),
+            notes=(NOTE,),
+            seconds=time.monotonic() - started,
+        ),
+        options.out,
+    )
+    return 0
+
+
+def _attacks(options: argparse.Namespace, images: Images) -> dict[str, AnyAttack]:
+    """Every attack by its name and radius, each in a norm that it has."""
+    from steelman import attacks
+
+    found: dict[str, AnyAttack] = {}
+    for name in options.attack:
+        entry = attacks.named(name)
+        smallest = entry.finds == "smallest"
+        norm = options.norm if options.norm in entry.norms else entry.norms[0]
+        # among several, a setting that one does not have is for the others
+        listed = [name] * min(2, len(options.attack))
+        own = argparse.Namespace(**vars(options) | {"attack": listed, "norm": norm})
+        own.eps = None if smallest else options.eps
+        made = bring.attacks(own, images)
+        for attack in made[: len(made) // len(listed)]:
+            eps = "" if smallest or entry.finds == "outside every ball" else f" ε {attack.threat.eps:g}"
+            other = f" ({norm})" if norm != "Linf" and not smallest else ""
+            # with gradients what is broken goes on to its worst, as an attacker would who does not count queries
+            strong = (entry.knows, entry.finds) == ("gradients", "within eps") and isinstance(attack, attacks.Attack)
+            found[f"{name}{other}{eps}"] = attack.with_goal(attacks.Worst()) if strong else attack
+    return found
+
+
+def _detectors(
+    options: argparse.Namespace, everything: Data, classifier: nn.Module, purifier: nn.Module | None, where: str
+) -> dict[str, nn.Module]:
+    from steelman.cli.show import console
+    from steelman.cli.show import fitting as shown
+    from steelman.defences import detectors
+    from steelman.training import detector, named
+
+    able = [name for name in detectors.catalogue if purifier is not None or not _compares(name)]
+    purifier = None if purifier is None else purifier.to(where)
+    asked = options.detector or able
+    unknown = [name for name in asked if not Path(name).is_file() and name not in detectors.catalogue]
+    if unknown:
+        raise InputError(f"expected a detector's name or file, got {unknown[0]!r}: say one of {', '.join(able)}")
+    material = None
+    found: dict[str, nn.Module] = {}
+    for name in asked:
+        if Path(name).is_file():
+            found[Path(name).stem] = detectors.load(name, classifier, purifier).to(where)
+            continue
+        with shown(f"fitting {name}") as observe:
+            material = material or fitting.prepared(options, everything, classifier, options.seed, where)
+            how: dict[str, Any] = {
+                "purifier": purifier,
+                "recipe": named("detector", seed=options.seed),
+                "observe": observe,
+            }
+            trained = detector(name, classifier, everything, material, device=where, **how)
+        trained.save(options.out / f"{name}.safetensors")
+        console.print(f"  on validation images: AUC {trained.settings['validation']['auc']:.4f}")
+        found[name] = trained.model
+    return found
+
+
+def _compares(name: str) -> bool:
+    """Whether a detector compares with what a purifier makes of an image."""
+    import inspect
+
+    from steelman.defences import detectors
+    from steelman.training.detectors import MEMBERS
+
+    names = MEMBERS if name == "combined" else (name,)
+    return any("purifier" in inspect.signature(detectors.catalogue[each]).parameters for each in names)
+
+
+def _made(
+    attack: AnyAttack,
+    name: str,
+    options: argparse.Namespace,
+    classifier: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    images: Images,
+) -> Tensor:
+    from steelman.cli.show import attacking
+
+    with attacking(name) as observe:
+        result = attack(
+            classifier, x, y, seed=options.seed, indices=images.indices.to(x.device), precision="auto", observe=observe
+        )
+    return result.x

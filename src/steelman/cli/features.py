@@ -1,0 +1,149 @@
+"""`steelman features`: what a model's layers make of clean and of attacked images."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from steelman.cli import bring
+from steelman.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor, nn
+
+    from steelman.attacks import AnyAttack, Attack
+
+EXAMPLES = """examples:
+  steelman features --data mnist --eps 0.3 --layers down1 body2 --out runs/features
+  steelman features --data mnist --list
+  steelman features --data mnist --model resnet18 --weights runs/robust.safetensors --eps 0.3 --out runs/features
+
+features.png has two lines an image, the clean above the adversarial one, and in each the image and one channel of every
+layer. report.html adds how much of what a layer says is noise, over all images."""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command to the parser."""
+    command = commands.add_parser(
+        "features",
+        help="draw feature maps of clean and attacked images",
+        description="Draw what the layers of a classifier make of clean and of attacked images.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    bring.add_images(command)
+    command.set_defaults(images=100)
+    bring.add_model(command)
+    bring.add_attacks(command)
+    command.add_argument("--layers", nargs="+", help="by name (the model's parts that give feature maps)")
+    command.add_argument("--list", action="store_true", help="show the names of the layers, and stop")
+    command.add_argument("--pictures", type=int, default=4, help="how many images to draw (4)")
+    command.add_argument("--out", type=Path, default=Path("runs/features"), help="the run folder (runs/features)")
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Attacks, draws and writes; or lists the layers."""
+    from steelman.cli.show import attacking, console, finish, writable
+    from steelman.evaluation import measure
+    from steelman.evaluation.features import feature_maps
+    from steelman.evaluation.records import Evaluation
+    from steelman.files import put_bytes
+    from steelman.report.feature_maps import sheet
+
+    images = bring.images(options)
+    model = bring.model(options, images)
+    x, y = measure.on(model, images)
+    if options.list:
+        for name in _drawable(model, x[:1], all_of_them=True):
+            console.print(name)
+        return 0
+    if options.pictures < 1:
+        raise InputError(f"expected --pictures as a number of images from 1, got {options.pictures}")
+    attack = _one(options, bring.attacks(options, images))
+    layers = options.layers or _drawable(model, x[:1], all_of_them=False)
+    if not layers:
+        raise InputError("expected --layers, as no part of this model gives feature maps: --list shows those that do")
+    writable(options.out)
+    with attacking(f"{attack.name} on {images.name}") as observe:
+        result = attack(model, x, y, seed=options.seed, indices=images.indices, observe=observe)
+    name = options.model or "cnn"
+    called: dict[str, Any] = {
+        "classifier": name,
+        "defence": "none",
+        "eps": float(attack.threat.eps),
+        "norm": attack.threat.ball.name,
+    }
+    found = feature_maps(
+        model,
+        images,
+        result.x,
+        [{layer: layer} for layer in layers],
+        pictured=options.pictures,
+        attack=attack.name,
+        **called,
+    )
+    put_bytes(options.out / "features.png", sheet(found))
+    where = called | {"table": "evaluate", "dataset": found.dataset, "protocol": "adaptive"}
+    rows = (
+        measure.row(measure.right(model, x, y), **where | {"attack": "none", "eps": 0.0}),
+        measure.row(~result.broken, **where | {"attack": attack.name}),
+    )
+    evaluation = Evaluation(
+        title=f"Feature maps of {name} on {images.name}",
+        rows=rows,
+        features=(found,),
+        settings={"attack": repr(attack), "layers": list(layers), "seed": options.seed},
+        versions=measure.versions(),
+    )
+    finish(evaluation, options.out)
+    return 0
+
+
+def _one(options: argparse.Namespace, made: Sequence[AnyAttack]) -> Attack:
+    """The one attack, run to its end, so that every network sees as much of it.
+
+    Raises InputError for several, and for one that is no attack on each image inside a radius.
+    """
+    from steelman.attacks import Attack, Last, Worst
+
+    if len(made) > 1:
+        raise InputError("expected one attack at one eps to draw features of, got several")
+    attack = made[0]
+    if not isinstance(attack, Attack) or options.eps is None:
+        raise InputError(
+            f"expected an attack on each image inside a radius, got {options.attack[0]}: say pgd --eps 0.1"
+        )
+    return attack.with_goal(Last() if attack.name in ("fgsm", "bim", "pgd") else Worst())
+
+
+def _drawable(model: nn.Module, x: Tensor, *, all_of_them: bool) -> list[str]:
+    """The modules that answer one image with feature maps: all, or those that the model is directly made of."""
+    import torch
+
+    from steelman.victim import Victim
+
+    top, prefix = model, ""
+    while len(children := list(top.named_children())) == 1:
+        prefix, top = f"{prefix}{children[0][0]}.", children[0][1]
+    names = dict(model.named_modules()) if all_of_them else {f"{prefix}{k}": v for k, v in top.named_children()}
+    found: list[str] = []
+
+    def hook(name: str) -> Callable[[nn.Module, object, object], None]:
+        def look(module: nn.Module, given: object, out: object) -> None:
+            if isinstance(out, torch.Tensor) and out.dim() == 4 and name and name not in found:
+                found.append(name)
+
+        return look
+
+    handles = [module.register_forward_hook(hook(name)) for name, module in names.items()]
+    try:
+        with Victim(model, device=x.device), torch.no_grad():
+            model(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found

@@ -1,0 +1,235 @@
+"""Feature denoising: the same network trained plainly, on PGD, and on PGD with denoising blocks, side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from steelman import data, training, weights
+from steelman.attacks import Attack, Last, fgsm, pgd
+from steelman.data import Data, Images
+from steelman.errors import InputError
+from steelman.evaluation import measure
+from steelman.evaluation.features import feature_maps
+from steelman.evaluation.records import Evaluation, Features, Row
+from steelman.models.resnet import STAGES, ResNet18
+from steelman.norms import L2, Linf
+from steelman.studies.paper import Done
+from steelman.studies.stage import Watch
+from steelman.training import Adversarial, Classify, Recipe, Trained
+
+TABLE = "denoising"
+
+RADII = {"mnist": (0.3, 2.0), "fashion-mnist": (0.1, 1.0)}
+"""The Linf radius that is trained on, and the L2 radius of the attack that is not."""
+
+RECIPE = Recipe(epochs=4, rate=4e-3, average=0.99)
+
+PICTURED = 3
+"""Images whose feature maps are drawn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenoisingPlan:
+    """What the study is to do.
+
+    width, stem, operation: of the ResNet-18.  share: of the training images, how many serve.
+    steps: of the PGD that is trained on, each of 2.5 eps / steps.
+    images: of the test set, how many are attacked.  noised: how many of those the feature noise is measured on.
+    """
+
+    dataset: str = "fashion-mnist"
+    width: int = 16
+    stem: str = "half"
+    operation: str = "nonlocal-dot"
+    share: float = 1 / 3
+    steps: int = 5
+    recipe: Recipe = RECIPE
+    images: int = 1000
+    noised: int = 200
+    device: str = "cpu"
+    out: Path = Path("runs/denoising")
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One of the three networks.
+
+    key: its file's name.  defence: its name in tables.
+    """
+
+    key: str
+    defence: str
+    denoise: str
+    robust: bool
+
+
+def denoising_study(plan: DenoisingPlan, watch: Watch, observe: Callable[[Done], None]) -> Evaluation:
+    """Returns the accuracies of the three networks, seen and unseen attacks, and their feature maps and noise.
+
+    Networks are trained into the run folder, go on where they were killed, and are taken from there the next time.
+    watch: opens an observer for each training.  observe: hears of every network measured.
+    Raises InputError for a data set or an operation that it does not know, and for weights made in another way.
+    """
+    started = time.monotonic()
+    if plan.dataset not in RADII:
+        raise InputError(f"expected a data set with known radii, {' or '.join(RADII)}, got {plan.dataset!r}")
+    loaded = _thinned(data.load(plan.dataset), plan)
+    test = loaded.test if plan.images >= len(loaded.test) else loaded.test.sample(plan.images, plan.recipe.seed)
+    networks = [(one, _network(plan, one, loaded, watch)) for one in contestants(plan)]
+    rows: list[Row] = []
+    drawn: list[Features] = []
+    for at, (one, network) in enumerate(networks):
+        observe(Done(at, len(networks), one.defence))
+        rows += _rows(plan, one, network, test)
+        drawn.append(_features(plan, one, network, test))
+    observe(Done(len(networks), len(networks), "done"))
+    return Evaluation(
+        title="Feature denoising inside a ResNet-18",
+        rows=tuple(rows),
+        features=tuple(drawn),
+        settings={
+            "data": loaded.name,
+            "network": networks[-1][1].settings,
+            "recipe": asdict(plan.recipe),
+            "share of training images": round(plan.share, 4),
+            "trained on": repr(_trained_on(plan)),
+            "attacks": [repr(attack) for attack in _attacks(plan)],
+            "feature noise": repr(_noising(plan)),
+        },
+        versions=measure.versions(),
+        notes=(
+            f"A ResNet-18 of width {plan.width} with the {plan.stem} stem, shown {_visits(plan, loaded):,} images in "
+            f"{plan.recipe.epochs} epochs, with the same seed, images and recipe for every network. One training each: "
+            "the intervals cover the test images, not another training's luck.",
+            "Every network is attacked through itself. FGSM and PGD stay inside the ball that was trained on; PGD in "
+            "L2 works in another, which no network saw.",
+        ),
+        seconds=time.monotonic() - started,
+    )
+
+
+def contestants(plan: DenoisingPlan) -> tuple[Contestant, ...]:
+    """Returns the three networks that are compared."""
+    return (
+        Contestant("natural", "none", "none", robust=False),
+        Contestant("robust", "PGD training", "none", robust=True),
+        Contestant(f"robust-{plan.operation}", f"PGD training, {plan.operation}", plan.operation, robust=True),
+    )
+
+
+def _thinned(loaded: Data, plan: DenoisingPlan) -> Data:
+    if loaded.train is None or not 0 < plan.share <= 1:
+        raise InputError(f"expected training images and a share of them in (0, 1], got {plan.share}")
+    if plan.share == 1:
+        return loaded
+    return replace(loaded, train=loaded.train.sample(round(plan.share * len(loaded.train)), plan.recipe.seed))
+
+
+def _visits(plan: DenoisingPlan, loaded: Data) -> int:
+    return plan.recipe.epochs * len(training.split(loaded, plan.recipe.seed)[0])
+
+
+def _trained_on(plan: DenoisingPlan) -> Adversarial:
+    eps = RADII[plan.dataset][0]
+    attack = pgd(Linf(eps), steps=plan.steps, size=2.5 * eps / plan.steps).with_goal(Last())
+    return Adversarial(attack=attack, held=pgd(Linf(eps), steps=10, size=eps / 4), ramp=0.3)
+
+
+def _attacks(plan: DenoisingPlan) -> tuple[Attack, ...]:
+    eps, radius = RADII[plan.dataset]
+    return fgsm(Linf(eps)), pgd(Linf(eps), steps=20, size=eps / 8), pgd(L2(radius), steps=40, size=radius / 16)
+
+
+def _noising(plan: DenoisingPlan) -> Attack:
+    """PGD to its last step, also where an earlier one breaks the network."""
+    return _attacks(plan)[1].with_goal(Last())
+
+
+def _network(plan: DenoisingPlan, one: Contestant, loaded: Data, watch: Watch) -> ResNet18:
+    """A contestant from its file, trained into it first if it is not there."""
+    path = plan.out / "weights" / plan.dataset / f"resnet18-{one.key}.safetensors"
+    checkpoint = path.with_suffix(".checkpoint")
+    objective = _trained_on(plan) if one.robust else Classify()
+    with training.seeded(plan.recipe.seed):
+        network = ResNet18(*_layout(loaded), plan.width, one.denoise, plan.stem)
+    if not path.is_file():
+        with watch(f"resnet18, {one.defence}, on {plan.dataset}") as observe:
+            _fit(plan, network, objective, loaded, checkpoint, observe).save(path, checkpoint)
+    _, settings = weights.read(path)
+    wanted = {
+        "arguments": network.settings,
+        "recipe": asdict(plan.recipe),
+        "objective": repr(objective),
+        "trained_on": len(loaded.train or ()),
+    }
+    other = sorted(name for name, value in wanted.items() if settings.get(name) != value)
+    if other:
+        raise InputError(
+            f"expected {path} to be trained as this run says, but its {' and '.join(other)} differ: "
+            "give the options it was made with, or another --out"
+        )
+    weights.fill(network, path)
+    return network.to(plan.device).eval()
+
+
+def _fit(
+    plan: DenoisingPlan,
+    network: ResNet18,
+    objective: Adversarial | Classify,
+    loaded: Data,
+    checkpoint: Path,
+    observe: training.Observer,
+) -> Trained:
+    kept, held = training.split(loaded, plan.recipe.seed)
+    judged = held.sample(min(len(held), 500), plan.recipe.seed)
+    history = training.fit(
+        network, objective, kept, judged, plan.recipe, checkpoint=checkpoint, device=plan.device, observe=observe
+    )
+    made = training.record(network, loaded.test, plan.recipe, repr(objective), history, len(kept) + len(held))
+    return Trained(network, history, made | {"model": "resnet18"})
+
+
+def _layout(loaded: Data) -> tuple[int, int]:
+    return loaded.test.shape[0], loaded.test.num_classes
+
+
+def _rows(plan: DenoisingPlan, one: Contestant, network: ResNet18, test: Images) -> Iterator[Row]:
+    x, y = measure.on(network, test)
+    names = {"table": TABLE, "dataset": plan.dataset, "classifier": _called(plan), "defence": one.defence}
+    names |= {"protocol": "adaptive"}
+    yield measure.row(measure.right(network, x, y), attack="none", eps=0.0, **names)
+    for attack in _attacks(plan):
+        kept, _ = measure.survive([attack], network, x, y, indices=test.indices, seed=plan.recipe.seed)
+        ball = attack.threat.ball
+        yield measure.row(kept, attack=attack.name, eps=float(ball.eps), norm=ball.name, **names)
+
+
+def _features(plan: DenoisingPlan, one: Contestant, network: ResNet18, test: Images) -> Features:
+    shown = test if plan.noised >= len(test) else test.sample(plan.noised, plan.recipe.seed)
+    x, y = measure.on(network, shown)
+    attack = _noising(plan)
+    hurt = attack(network, x, y, seed=plan.recipe.seed, indices=shown.indices).x
+    groups = tuple(
+        {f"stage{k}": f"stage {k}, before", f"denoise{k}": f"stage {k}, after"}
+        if one.denoise != "none"
+        else {f"stage{k}": f"stage {k}"}
+        for k in STAGES
+    )
+    return feature_maps(
+        network,
+        shown,
+        hurt,
+        groups,
+        pictured=PICTURED,
+        classifier=_called(plan),
+        defence=one.defence,
+        attack=attack.name,
+        eps=float(attack.threat.eps),
+    )
+
+
+def _called(plan: DenoisingPlan) -> str:
+    return f"resnet18, width {plan.width}"

@@ -1,0 +1,42 @@
+"""The whole training of a Bayesian auto-encoder: `steelman train purifier --purifier bayesian-autoencoder`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from steelman import weights
+from steelman.data import Data
+from steelman.defences.bayesian import BayesianAutoencoder
+from steelman.models import folded
+from steelman.training.fit import Observer, fit
+from steelman.training.objectives.bayesian import PurifyMembers
+from steelman.training.purifiers import of_every_eps
+from steelman.training.recipe import Recipe
+from steelman.training.recipes import BAYESIAN_AUTOENCODER
+from steelman.training.trained import Trained, record, split
+
+
+def bayesian_autoencoder(
+    model: BayesianAutoencoder,
+    classifier: nn.Module,
+    data: Data,
+    *,
+    recipe: Recipe = BAYESIAN_AUTOENCODER,
+    steps: int = 5,
+    checkpoint: Path | None = None,
+    device: str = "cpu",
+    observe: Observer | None = None,
+) -> Trained:
+    """Returns a Bayesian auto-encoder that holds before one classifier against FGSM and PGD of every eps at once.
+
+    classifier: attacked and read, never trained.  steps: of the PGD that it trains on; it is judged on 40 of .01.
+    """
+    kept, held = split(data, recipe.seed)
+    classifier = classifier.to(device).eval().requires_grad_(False)
+    objective = PurifyMembers(purify=of_every_eps(folded(classifier), steps))
+    judged = held.sample(min(len(held), 1000), recipe.seed)
+    history = fit(model, objective, kept, judged, recipe, checkpoint=checkpoint, device=device, observe=observe)
+    made = record(model, data.test, recipe, repr(objective), history, len(kept) + len(held))
+    return Trained(model, history, made | {"defence": "bayesian-autoencoder", "classifier": weights.digest(classifier)})
