@@ -195,6 +195,7 @@ def choices(given: argparse.Namespace, name: str, say: Callable[[str], None]) ->
     assert whole.train is not None
     kept, held = whole.train.sample(given.train, given.seed).split(1 / 12, given.seed)
     purify = Purify(
+        fidelity=40.0,
         classifier=test.classifier,
         attacks=(
             (fgsm(Linf(0.0)).with_goal(Last()), 1.2),

@@ -115,6 +115,11 @@ def test_a_file_gives_it_back_with_its_uncertainty(tmp_path):
     assert torch.equal(again.uncertainty(x), net.uncertainty(x))
 
 
+def test_an_untrained_one_nearly_hands_the_image_on():
+    net, x = made(), images()
+    assert (net(x) - x).abs().max() < 0.1
+
+
 def test_it_is_small():
     assert 4 * sum(p.numel() for p in made().parameters()) < 1.2e6
 

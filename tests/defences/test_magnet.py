@@ -19,7 +19,7 @@ def images(n: int = 4, channels: int = 1, side: int = 10) -> Tensor:
 
 
 def as_the_paper(state: dict[str, Tensor], x: Tensor, pool: bool) -> Tensor:
-    """Table 1 of MagNet, layer by layer."""
+    """MagNet's device for MNIST, layer by layer."""
 
     def layer(name: str, x: Tensor) -> Tensor:
         return torch.sigmoid(F.conv2d(x, state[f"{name}.weight"], state[f"{name}.bias"], padding=1))

@@ -15,6 +15,7 @@ from PIL import Image
 from steelman.errors import InputError
 from steelman.evaluation.records import Evaluation, Features, Layer, read
 from steelman.report import to_html
+from steelman.report.curves import charts
 from steelman.report.feature_maps import noises, plates, sheet
 
 BYTES = np.random.default_rng(0)
@@ -98,12 +99,14 @@ def test_a_plate_has_a_line_of_tiles_for_each_state_in_the_colours_of_its_map():
 
 
 def test_noise_stands_network_by_network_and_is_missing_where_there_is_no_such_layer():
-    both = layer("stage 1, before", 14, 0.4), layer("stage 1, after", 14, 0.2)
-    (table,) = noises([features(layer("stage 1, before", 14, 0.6)), features(*both, defence="denoised")])
+    several = layer("stage 1", 14, 0.4), layer("stage 1, denoised", 14, 0.2), layer("stage 2", 7, 0.3)
+    plain = layer("stage 1", 14, 0.6), layer("stage 2", 7, 0.5)
+    (table,) = noises([features(*plain), features(*several, defence="denoised")])
     assert table.headers == ("Layer", "no defence", "denoised")
     assert table.rows == (
-        ("stage 1, before", "0.600 [0.500, 0.700]", "0.400 [0.300, 0.500]"),
-        ("stage 1, after", "–", "0.200 [0.100, 0.300]"),
+        ("stage 1", "0.600 [0.500, 0.700]", "0.400 [0.300, 0.500]"),
+        ("stage 1, denoised", "–", "0.200 [0.100, 0.300]"),
+        ("stage 2", "0.500 [0.400, 0.600]", "0.300 [0.200, 0.400]"),
     )
     assert "200 images" in table.caption
     assert len(noises([features(), features(eps=0.1)])) == 2
@@ -133,3 +136,10 @@ def test_the_sheet_has_two_lines_an_image(channels):
 def test_it_is_drawn_without_torch():
     code = "import sys, steelman.report.feature_maps; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_curves_of_two_norms_are_two_charts(row):
+    rows = [row(eps=eps, norm=norm, protocol="adaptive") for norm in ("Linf", "L2") for eps in (0.1, 0.2)]
+    drawn = charts(Evaluation(title="A run", rows=tuple(rows), settings={}, versions={}))
+    assert [chart.title for chart in drawn] == ["MNIST, PGD, adaptive", "MNIST, PGD (L2), adaptive"]
+    assert all(len(chart.series[0].points) == 2 for chart in drawn)

@@ -96,19 +96,19 @@ def test_every_network_has_its_rows_under_attacks_seen_and_not(evaluation: Evalu
 
 
 def test_features_stand_before_and_after_each_block(evaluation: Evaluation, tmp_path: Path) -> None:
-    plain, robust, denoised = evaluation.features
+    plain, robust, after = evaluation.features
     assert [one.defence for one in evaluation.features] == NAMES
     assert [layer.name for layer in plain.layers] == [f"stage {k}" for k in (1, 2, 3, 4)]
     assert [layer.name for layer in robust.layers] == [layer.name for layer in plain.layers]
-    names = [f"stage {k}, {when}" for k in (1, 2, 3, 4) for when in ("before", "after")]
-    assert [layer.name for layer in denoised.layers] == names
-    assert denoised.n == 6
+    names = [f"stage {k}{denoised}" for k in (1, 2, 3, 4) for denoised in ("", ", denoised")]
+    assert [layer.name for layer in after.layers] == names
+    assert after.n == 6
     assert all(layer.noise > 0 for layer in plain.layers)
     assert [layer.maps.shape[-1] for layer in plain.layers] == [8, 4, 2, 1]
     evaluation.write(tmp_path)
     assert len(read(tmp_path).features) == 3
     assert tables(evaluation)
-    assert "stage 4, after" in to_html(evaluation)
+    assert "stage 4, denoised" in to_html(evaluation)
 
 
 def test_networks_differ_in_nothing_but_what_is_compared(evaluation: Evaluation, folder: Path) -> None:

@@ -49,10 +49,16 @@ class BayesianAutoencoder(nn.Module):
         wide, deep = members * width, members * code
         self.enter = nn.Conv2d(4 * channels, wide, 3, padding=1)
         self.down = nn.Conv2d(wide, deep, 3, stride=2, padding=1, groups=members)
-        self.coarse = nn.ModuleList(nn.Conv2d(deep, deep, 3, padding=1, groups=members) for _ in range(depth))
+        coarse = [nn.Conv2d(deep, deep, 3, padding=1, groups=members) for _ in range(depth)]
+        self.coarse = nn.ModuleList(coarse)
         self.up = nn.Conv2d(deep, 4 * wide, 1, groups=members)
         self.merge = nn.Conv2d(wide, wide, 3, padding=1, groups=members)
         self.leave = nn.Conv2d(wide, members * 12 * channels, 3, padding=1, groups=members)
+        _start([self.enter, self.down, self.up, self.merge])
+        _start(coarse, 0.5)
+        assert self.leave.bias is not None
+        with torch.no_grad():  # untrained, it hands the image on
+            self.leave.bias.view(members, 3, -1)[:, 1] += 3
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the mean reconstruction, (N, channels, H, W) in [0, 1]."""
@@ -91,3 +97,13 @@ class BayesianAutoencoder(nn.Module):
         painted, kept, scale = out.unflatten(1, (self.members, 3, self.channels)).unbind(2)
         given = x[:, None, :, :height, :width].to(painted)
         return torch.lerp(painted, given, kept), torch.exp(math.log(_LEAST) * scale)
+
+
+def _start(layers: list[nn.Conv2d], gain: float = 1.0) -> None:
+    """Draws weights that keep a signal's size, which torch's own do not; smaller ones for what is added to it."""
+    for layer in layers:
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        with torch.no_grad():
+            layer.weight.mul_(gain)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

@@ -19,9 +19,9 @@ class Reformer(nn.Module):
     pool: averages 2×2 pixels after the first layer, and repeats each 2×2 where it decodes; without, nothing is smaller
     than the image.
     Raises InputError for a width below 1.
-    Source: Meng & Chen 2017 (MagNet), table 1: for MNIST, reformer and the first detector pool, the second detector
-    does not and has a layer less on either side. Weights begin as in Keras, which the authors used: Glorot & Bengio
-    2010, uniform, biases at zero.
+    Source: Meng & Chen 2017 (MagNet), its devices for MNIST, with the layers of the authors' code: reformer and first
+    detector pool, the second detector does not and has a layer less on either side. Weights begin as in Keras, which
+    the authors used: Glorot & Bengio 2010, uniform, biases at zero.
     """
 
     def __init__(self, channels: int = 1, width: int = 3, pool: bool = True) -> None:

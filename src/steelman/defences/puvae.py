@@ -33,7 +33,7 @@ class PuVAE(nn.Module):
     nearest to the image, by root mean squared error, is the answer. All classes of all images are one batch. It draws
     anew at every call, so that the same image has several answers.
 
-    Source: Hwang et al. 2019 (PuVAE), section 3, with codes of 32 numbers. Ours: small layers, and the class comes in
+    Source: Hwang et al. 2019 (PuVAE), with codes of 32 numbers. Ours: small layers, and the class comes in
     after the convolutions, which therefore run once for all classes; the authors' net is dilated convolutions of 7×7
     and dense layers of 1,024, which read image and class together.
 
@@ -41,7 +41,8 @@ class PuVAE(nn.Module):
     sample: codes are drawn; without, the mean of each stands for it, and the same image has the same answer.
     choice: "nearest" is the paper's. An attacker's gradient is exact through the reconstruction that is kept, and
     nothing flows through the choice, which is constant almost everywhere. "marginal" answers the mean over classes with
-    weights softmax(-error / temperature) instead: smooth, and an attacker's stand-in for the other.
+    weights softmax(-error / temperature) instead: smooth, and an attacker's stand-in for the other, as in
+    StraightThrough(puvae, backward=puvae.with_settings(choice="marginal")).
     temperature: of that softmax, in units of the error.
     Raises InputError for a setting out of its range.
     """

@@ -27,17 +27,19 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """Accuracy against ε for one data set, attack and protocol."""
+    """Accuracy against ε for one data set, attack with its norm, and protocol."""
 
     dataset: str
     attack: str
     protocol: str
     series: tuple[Series, ...]
+    norm: str = "Linf"
 
     @property
     def title(self) -> str:
         """What the chart shows."""
-        return f"{wording.dataset(self.dataset)}, {wording.attack(self.attack)}, {self.protocol}"
+        norm = "" if self.norm in ("Linf", "none") else f" ({self.norm})"
+        return f"{wording.dataset(self.dataset)}, {wording.attack(self.attack)}{norm}, {self.protocol}"
 
     @property
     def description(self) -> str:
@@ -56,7 +58,9 @@ def charts(evaluation: Evaluation) -> tuple[Chart, ...]:
     known = {row.defence for row in measured(attacked)}
     defences = sorted({row.defence for row in attacked}, key=lambda name: (name != "none", name not in known, name))
     styles = {defence: i % _STYLES for i, defence in enumerate(defences, 0 if "none" in defences else 1)}
-    panels = dict.fromkeys((row.dataset, row.attack, row.protocol) for row in sorted(attacked, key=_protocol_order))
+    panels = dict.fromkeys(
+        (row.dataset, row.attack, row.protocol, row.norm) for row in sorted(attacked, key=_protocol_order)
+    )
     datasets = list(dict.fromkeys(row.dataset for row in attacked))
     attacks = list(dict.fromkeys(row.attack for row in attacked))
     ordered = sorted(panels, key=lambda panel: (attacks.index(panel[1]), datasets.index(panel[0])))
@@ -64,10 +68,12 @@ def charts(evaluation: Evaluation) -> tuple[Chart, ...]:
     return tuple(chart for chart in found if any(_known(series) > 1 for series in chart.series))
 
 
-def _chart(rows: Iterable[Row], panel: tuple[str, str, str], styles: dict[str, int]) -> Chart:
-    dataset, attack, protocol = panel
+def _chart(rows: Iterable[Row], panel: tuple[str, str, str, str], styles: dict[str, int]) -> Chart:
+    dataset, attack, protocol, norm = panel
     here = [row for row in rows if row.dataset == dataset]
-    attacked = [r for r in here if (r.attack, r.protocol) == (attack, protocol) and not wording.is_clean(r)]
+    attacked = [
+        r for r in here if (r.attack, r.protocol, r.norm) == (attack, protocol, norm) and not wording.is_clean(r)
+    ]
     several = len({row.classifier for row in measured(attacked)}) > 1
     series: list[Series] = []
     for pipeline in sorted({_pipeline(row) for row in attacked}, key=_order):
@@ -78,7 +84,7 @@ def _chart(rows: Iterable[Row], panel: tuple[str, str, str], styles: dict[str, i
         name = _name(pipeline, several, bool(ours))
         style = _free(styles[pipeline[1]], {other.style for other in series})
         series.append(Series(name, style, _one_each(ours), _one_each(printed)))
-    return Chart(dataset, attack, protocol, tuple(series))
+    return Chart(dataset, attack, protocol, tuple(series), norm)
 
 
 def _name(pipeline: tuple[str, str], several: bool, known: bool) -> str:

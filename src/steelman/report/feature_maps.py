@@ -98,7 +98,8 @@ def _strength(dataset: str, attack: str, eps: float, norm: str) -> str:
 
 
 def _noises(group: tuple[str, str, float, str], members: list[Features]) -> Table:
-    names = list(dict.fromkeys(layer.name for one in members for layer in one.layers))
+    by_depth = sorted(members, key=lambda one: len(one.layers), reverse=True)
+    names = list(dict.fromkeys(layer.name for one in by_depth for layer in one.layers))
     said = [
         {layer.name: f"{layer.noise:.3f} [{layer.ci_low:.3f}, {layer.ci_high:.3f}]" for layer in one.layers}
         for one in members

@@ -213,7 +213,7 @@ def _features(plan: DenoisingPlan, one: Contestant, network: ResNet18, test: Ima
     attack = _noising(plan)
     hurt = attack(network, x, y, seed=plan.recipe.seed, indices=shown.indices).x
     groups = tuple(
-        {f"stage{k}": f"stage {k}, before", f"denoise{k}": f"stage {k}, after"}
+        {f"stage{k}": f"stage {k}", f"denoise{k}": f"stage {k}, denoised"}
         if one.denoise != "none"
         else {f"stage{k}": f"stage {k}"}
         for k in STAGES

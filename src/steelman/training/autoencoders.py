@@ -42,7 +42,7 @@ def puvae(
     reconstruction and divergence weigh the same, as in a plain evidence bound, the reading 1, and so does that the
     nearest reconstruction is of the right class. Without, the paper's way: clean images, and its weights.
     steps: of the PGD that it is then shown.
-    Source: Hwang et al. 2019 (PuVAE), section 3.2; the recipe is ours.
+    Source: Hwang et al. 2019 (PuVAE); the recipe is ours.
     """
     kept, held = split(data, recipe.seed)
     classifier = classifier.to(device).eval().requires_grad_(False)
@@ -85,7 +85,7 @@ def magnet(
     """Returns MagNet's reformer trained on clean images and Gaussian noise alone, 1/12 of which only validate.
 
     noise: its standard deviation.
-    Source: Meng & Chen 2017 (MagNet), section 5.2.
+    Source: Meng & Chen 2017 (MagNet), with the numbers of the authors' code for MNIST.
     """
     kept, held = split(data, recipe.seed)
     objective = Reconstruct(noise=noise)

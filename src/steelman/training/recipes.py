@@ -24,13 +24,13 @@ DEFENSE_GAN = Recipe(epochs=20, batch_size=64, optimiser="adam", rate=5e-4, mome
 """Adam's decays are those of the code of Samangouei et al. 2018, which takes a constant rate of 1e-4 and far longer."""
 DEFENSE_GAN_ENCODER = Recipe(epochs=4, rate=2e-3, weight_decay=0.01, average=0.998, clip=1.0)
 
-BAYESIAN_AUTOENCODER = Recipe(epochs=5, rate=4e-3, weight_decay=0.01, average=0.995, clip=1.0)
+BAYESIAN_AUTOENCODER = Recipe(epochs=5, rate=8e-3, weight_decay=0.01, average=0.99, clip=1.0)
 
 PUVAE = Recipe(epochs=12, rate=2e-3, average=0.998, clip=5.0)
 PUVAE_HARDENED = Recipe(epochs=8, rate=2e-3, weight_decay=0.01, average=0.998, clip=5.0)
 
 MAGNET = Recipe(epochs=100, batch_size=256, optimiser="adam", rate=1e-3, schedule="constant", precision="fp32")
-"""Source: Meng & Chen 2017 (MagNet), table 2."""
+"""Source: code of Meng & Chen 2017 (MagNet), for MNIST."""
 
 DETECTOR = Recipe(epochs=8, rate=4e-3, weight_decay=0.01, average=0.99)
 

@@ -21,8 +21,8 @@ class Reconstruct:
     Examples are (image, …). Judged on clean images, by 1 / (1 + mean squared error).
     noise: standard deviation of Gaussian noise, drawn anew at every step; the noisy image is clipped to [0, 1].
     Raises InputError for a noise below 0.
-    Source: Meng & Chen 2017 (MagNet), section 5.2, with its noise of .1. The authors' code draws the noise of an image
-    once, and takes the square of what every layer gives at 1e-9, which is too little to tell; neither is here.
+    Source: Meng & Chen 2017 (MagNet), with the noise of .1 of the authors' code for MNIST. That code draws the noise of
+    an image once, and adds the squares of what every layer gives at 1e-9, too little to tell; neither is here.
     """
 
     noise: float = 0.1

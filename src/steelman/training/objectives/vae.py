@@ -31,7 +31,7 @@ class Variational:
     choosing: ours, 0 in the paper: weight of the cross-entropy of softmax(-error / temperature) over all classes, so
     that reconstructions as another class stay farther from what was shown.
     Raises InputError for a weight below 0.
-    Source: Hwang et al. 2019 (PuVAE), section 3.2, with its weights of .01, .1 and 10.
+    Source: Hwang et al. 2019 (PuVAE), its training loss, with its weights of .01, .1 and 10.
     """
 
     purify: Purify
