@@ -26,6 +26,11 @@ NOTE = (
     "and only clean images that it reads right as negatives."
 )
 
+MET = (
+    "The purifier that some detectors compare with was trained before, on attacks of its own: for those detectors and "
+    "for a combination of them an attack that the fit never saw may not be new to the purifier."
+)
+
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the command to the parser."""
@@ -77,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
             settings={key: value for key, value in asked.items() if not callable(value)}
             | {"attacks": {name: repr(attack) for name, attack in listed.items()}},
             versions=versions(),
-            notes=(NOTE,),
+            notes=(NOTE,) if purifier is None else (NOTE, MET),
             seconds=time.monotonic() - started,
         ),
         options.out,

@@ -54,8 +54,8 @@ class BayesianAutoencoder(nn.Module):
         self.up = nn.Conv2d(deep, 4 * wide, 1, groups=members)
         self.merge = nn.Conv2d(wide, wide, 3, padding=1, groups=members)
         self.leave = nn.Conv2d(wide, members * 12 * channels, 3, padding=1, groups=members)
-        _start([self.enter, self.down, self.up, self.merge])
-        _start(coarse, 0.5)
+        for layer in (self.enter, self.down, *coarse, self.up, self.merge):
+            _start(layer, 0.5 if layer in coarse else 1.0)
         assert self.leave.bias is not None
         with torch.no_grad():  # untrained, it hands the image on
             self.leave.bias.view(members, 3, -1)[:, 1] += 3
@@ -99,11 +99,10 @@ class BayesianAutoencoder(nn.Module):
         return torch.lerp(painted, given, kept), torch.exp(math.log(_LEAST) * scale)
 
 
-def _start(layers: list[nn.Conv2d], gain: float = 1.0) -> None:
-    """Draws weights that keep a signal's size, which torch's own do not; smaller ones for what is added to it."""
-    for layer in layers:
-        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-        with torch.no_grad():
-            layer.weight.mul_(gain)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+def _start(layer: nn.Conv2d, gain: float) -> None:
+    """Draws weights that keep a signal's size times `gain`, which torch's own do not."""
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    with torch.no_grad():
+        layer.weight.mul_(gain)
