@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from steelman import defences, models
+from steelman import data, defences, models, training
 from steelman.attacks import Attack, Worst, ddn, fgsm, pgd, square
 from steelman.data import Images
-from steelman.defences import guard
+from steelman.defences import detectors, guard
 from steelman.evaluation import measure
 from steelman.evaluation.records import WORST, Row
 from steelman.models import Resized
@@ -27,7 +27,7 @@ QUERIES = 1000
 """Of the black-box attack."""
 
 HEAVY = 20
-"""Images before a defence that searches for minutes: its attackers see so few, and have a tenth of the queries."""
+"""Images before a defence that is slow to ask; its black-box attacker has a tenth of the queries."""
 
 
 @dataclass(frozen=True)
@@ -55,28 +55,51 @@ def attacks(dataset: str, *, heavy: bool = False) -> Mapping[str, Attack]:
 def entrants(dataset: str) -> Iterator[Entrant]:
     """Yields every defence that ships for a data set, and every one that needs no training.
 
-    Purifiers and transforms stand before the shipped `cnn`; what is not a stage in front is a classifier of its own.
+    Purifiers and transforms stand before the shipped `cnn`, detectors beside it; robust training, distillation and
+    smoothing are classifiers of their own.
     """
     plain = models.load(f"{dataset}/cnn")
     yield Entrant("none", "cnn", plain)
-    for name in defences.shipped():
-        where, _, own = name.partition("/")
-        if where == dataset:
-            purifier = defences.load(name)
-            if isinstance(purifier, defences.ConvAutoencoder):
-                purifier = Resized(purifier, 32)
-            yield Entrant(own, "cnn", guard(purifier, plain), own in _SEARCHING)
+    for name in _own(dataset, defences.shipped()):
+        purifier = defences.load(f"{dataset}/{name}")
+        if isinstance(purifier, defences.ConvAutoencoder):
+            purifier = Resized(purifier, 32)
+        yield Entrant(name, "cnn", guard(purifier, plain), name in _SEARCHING)
     for name in defences.transforms:
         yield Entrant(name, "cnn", guard(defences.build(name, channels=1), plain))
-    for name in models.shipped():
-        where, _, own = name.partition("/")
-        if where == dataset and own not in _UNDEFENDED:
-            yield Entrant(_TRAINED.get(own, "trained so"), own, models.load(name))
+    for name in _own(dataset, detectors.shipped()):
+        yield Entrant(f"rejecting, {name} detector", "cnn", _rejecting(dataset, name, plain), note=_REJECTS)
+    for name in _own(dataset, models.shipped()):
+        model = models.load(f"{dataset}/{name}")
+        if name == "cnn-noise":
+            yield Entrant("smoothing", name, defences.Smoothed(model, 0.25, draws=4), heavy=True, note=_SMOOTHED)
+        elif name not in _UNDEFENDED:
+            yield Entrant(_TRAINED[name], name, model)
 
 
 _SEARCHING = frozenset({"defense-gan"})
 _UNDEFENDED = frozenset({"cnn", "lenet"})
-_TRAINED: dict[str, str] = {}
+_TRAINED = {
+    "cnn-distilled": "distillation",
+    "cnn-linf": "PGD training",
+    "lenet-l2": "PGD training, L2",
+    "lenet-linf": "PGD training",
+}
+_REJECTS = (
+    "Clean images it gives no answer to count as wrong, attacked ones as kept; it rejects 5 % of held clean images."
+)
+_SMOOTHED = "σ = .25, four noisy copies an answer."
+
+
+def _own(dataset: str, names: list[str]) -> list[str]:
+    return [name.partition("/")[2] for name in names if name.startswith(f"{dataset}/")]
+
+
+def _rejecting(dataset: str, name: str, plain: nn.Module) -> nn.Module:
+    """The threshold is set on images that trained neither the classifier nor the detector."""
+    detector = detectors.load(f"{dataset}/{name}", plain, defences.load(f"{dataset}/unet"))
+    _, held = training.split(data.load(dataset), 0)
+    return defences.reject(detector, plain, validation=held.x[:1000])
 
 
 def unaware(images: Images, *, seed: int) -> Mapping[str, Tensor]:
@@ -137,7 +160,7 @@ def rows(
 
 
 _AVERAGED = f"Random: attacked and judged by the mean of {DRAWS} answers."
-_SPARED = f"It searches for every image: {HEAVY} images, and {QUERIES // 10} queries for the black-box attack."
+_SPARED = f"Slow to ask: {HEAVY} images, and {QUERIES // 10} queries for the black-box attack."
 
 
 def _dataset(images: Images) -> str:

@@ -41,6 +41,7 @@ __all__ = [
     "record",
     "remade",
     "save",
+    "shipped",
 ]
 
 catalogue: dict[str, type[nn.Module]] = {
@@ -58,6 +59,8 @@ catalogue: dict[str, type[nn.Module]] = {
     )
 }
 """By name; `build` makes one."""
+
+_SHIPPED = Path(__file__).parent / "shipped"
 
 
 def build(name: str, classifier: nn.Module, purifier: nn.Module | None = None, **settings: Any) -> nn.Module:
@@ -98,11 +101,18 @@ def save(detector: nn.Module, path: Path | str, shape: tuple[int, ...]) -> None:
     weights.write(detector, path, record(detector, shape))
 
 
+def shipped() -> list[str]:
+    """Returns the names of the detectors that ship fitted, as in "mnist/combined"."""
+    return sorted(str(path.relative_to(_SHIPPED).with_suffix("")) for path in _SHIPPED.glob("*/*.safetensors"))
+
+
 def load(path: Path | str, classifier: nn.Module, purifier: nn.Module | None = None) -> nn.Module:
     """Returns a fitted detector in evaluation mode, beside the classifier and the purifier that it was fitted with.
 
+    path: a shipped one, as in "mnist/combined", which stands beside mnist/cnn and mnist/unet; or a file.
     Raises InputError for another file, or if it was fitted beside another classifier or purifier.
     """
+    path = _SHIPPED / f"{path}.safetensors" if str(path) in shipped() else Path(path)
     state, settings = weights.read(path)
     detector = remade(settings, path, classifier, purifier)
     fill(detector, state, path)
