@@ -13,8 +13,8 @@ from steelman import training
 from steelman.errors import InputError
 from steelman.evaluation.records import Evaluation, read
 from steelman.studies import published
-from steelman.studies.paper import Done, reproduce
-from steelman.studies.stage import Plan
+from steelman.studies.paper import reproduce
+from steelman.studies.stage import Done, Plan
 
 PLAN = Plan(images=32, tables=("2", "3"))
 

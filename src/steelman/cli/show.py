@@ -18,7 +18,7 @@ from steelman.errors import InputError
 from steelman.evaluation.evaluate import Now
 from steelman.evaluation.records import Evaluation
 from steelman.report import tables
-from steelman.studies.paper import Done
+from steelman.studies.stage import Done
 
 console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 140)
 

@@ -19,7 +19,6 @@ _PAPER = {
 _OURS = {
     "defences": "Every defence, unknown to the attacker and known",
     "training": "The article's comparison · attacks seen in training and not",
-    "denoising": "Feature denoising · attacks seen in training and not",
 }
 _PAPER_LATENCIES = (
     "The paper prints 14.80 s for Defense-GAN, 0.11 s for PuVAE and 0.008 s for its own auto-encoder, timed on other "

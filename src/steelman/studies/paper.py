@@ -13,10 +13,10 @@ from torch import Tensor
 from steelman.evaluation import measure
 from steelman.evaluation.records import Evaluation, Picture, Row
 from steelman.precision import is_half
-from steelman.studies import cells, lineup, published
+from steelman.studies import article, cells, lineup, published
 from steelman.studies.cells import Found, Hear
 from steelman.studies.protocols import AS_PUBLISHED, DRAWS, STATIC, adaptive
-from steelman.studies.stage import Plan, Stage, Watch, prepare
+from steelman.studies.stage import Done, Plan, Stage, Watch, prepare
 
 EPS = {"fgsm": published.FGSM_EPS, "pgd": published.PGD_EPS}
 ADAPTIVE_EPS = (*published.PGD_EPS, published.DEFENDED["fgsm"])
@@ -36,15 +36,6 @@ class Cell:
     measure: Callable[[Hear], Found]
 
 
-@dataclass(frozen=True)
-class Done:
-    """What an observer hears: passes done, in all, and the title of the cell that is running."""
-
-    done: float
-    total: int
-    title: str
-
-
 def reproduce(plan: Plan, watch: Watch, observe: Callable[[Done], None]) -> Evaluation:
     """Returns every row and picture of the plan's tables.
 
@@ -52,7 +43,8 @@ def reproduce(plan: Plan, watch: Watch, observe: Callable[[Done], None]) -> Eval
     Raises InputError for a data set, classifier or folder that is not there.
     """
     started = time.monotonic()
-    stages = [prepare(plan, dataset, watch) for dataset in plan.datasets]
+    staged = set(plan.tables) != {article.TABLE}
+    stages = [prepare(plan, dataset, watch) for dataset in plan.datasets] if staged else []
     listed = [cell for stage in stages for cell in _listed(plan, stage)]
     rows: list[Row] = []
     pictures: list[Picture] = []
@@ -64,7 +56,14 @@ def reproduce(plan: Plan, watch: Watch, observe: Callable[[Done], None]) -> Eval
         pictures += shown
         done += cell.cost
     observe(Done(done, total, "done"))
-    notes = tuple(note for stage in stages for note in stage.notes)
+    compared = [
+        article.compare(_article(plan, dataset), watch, observe)
+        for dataset in plan.datasets
+        if article.TABLE in plan.tables
+    ]
+    rows += [row for one in compared for row in one.rows]
+    notes = [note for stage in stages for note in stage.notes]
+    notes += [note for note in dict.fromkeys(note for one in compared for note in one.notes)]
     settings = {
         "command": _command(plan),
         "profile": plan.profile,
@@ -82,15 +81,21 @@ def reproduce(plan: Plan, watch: Watch, observe: Callable[[Done], None]) -> Eval
         "adaptive": [repr(attack) for attack in adaptive(0.15)],
         "adaptive, random pipelines": f"mean of {DRAWS} answers, to attack and, on fresh ones, to judge",
     }
+    settings |= {f"training, {one.settings['data']}": one.settings for one in compared}
     return Evaluation(
         title="Defense Against Adversarial Attacks using Convolutional Auto-Encoders, measured again",
         rows=tuple(row for row in rows if row.table in plan.tables),
         pictures=tuple(pictures),
+        features=tuple(drawn for one in compared for drawn in one.features),
         settings=settings,
         versions=measure.versions(),
-        notes=notes,
+        notes=tuple(notes),
         seconds=time.monotonic() - started,
     )
+
+
+def _article(plan: Plan, dataset: str) -> article.ArticlePlan:
+    return article.ArticlePlan(dataset=dataset, images=plan.images, device=plan.device, out=plan.out)
 
 
 def _relay(observe: Callable[[Done], None], cell: Cell, done: int, total: int) -> Hear:

@@ -18,6 +18,16 @@ from steelman.models import Resized, folded
 from steelman.studies.autoencoder import as_many_steps, train_autoencoder
 from steelman.studies.published import DEFENDED
 
+
+@dataclass(frozen=True)
+class Done:
+    """What an observer hears: passes done, in all, and the title of the cell that is running."""
+
+    done: float
+    total: int
+    title: str
+
+
 Watch = Callable[[str], AbstractContextManager[training.Observer]]
 
 

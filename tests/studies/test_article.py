@@ -1,4 +1,4 @@
-"""The study of feature denoising, on noise and with networks of two channels."""
+"""The article's comparison, on noise and with networks of two channels."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from steelman.data import Data, Images
 from steelman.errors import InputError
 from steelman.evaluation.records import Evaluation, read
 from steelman.report import tables, to_html
-from steelman.studies.denoising import DenoisingPlan, contestants, denoising_study
-from steelman.studies.paper import Done
+from steelman.studies.article import ArticlePlan, compare, contestants
+from steelman.studies.stage import Done
 from steelman.training import Recipe
 
-NAMES = ["none", "PGD training", "PGD training, nonlocal-dot"]
+NAMES = ["none", "FGSM mixed", "PGD", "PGD, logit pairing", "PGD, denoising (nonlocal-dot)"]
 
 
 def noise(n: int, name: str) -> Images:
@@ -36,9 +36,9 @@ def _small() -> Iterator[None]:
         yield
 
 
-def plan(out: Path, **changes: object) -> DenoisingPlan:
+def plan(out: Path, **changes: object) -> ArticlePlan:
     recipe = Recipe(epochs=1, batch_size=22, precision="fp32")
-    small = DenoisingPlan(dataset="mnist", width=2, share=0.8, steps=2, recipe=recipe, images=8, noised=6, out=out)
+    small = ArticlePlan(dataset="mnist", width=2, share=0.8, steps=2, recipe=recipe, images=8, noised=6, out=out)
     return replace(small, **changes)
 
 
@@ -55,9 +55,9 @@ class Heard:
         yield lambda now: None
 
 
-def study(chosen: DenoisingPlan, heard: Heard | None = None) -> Evaluation:
+def study(chosen: ArticlePlan, heard: Heard | None = None) -> Evaluation:
     heard = heard or Heard()
-    return denoising_study(chosen, heard.watch, heard.done.append)
+    return compare(chosen, heard.watch, heard.done.append)
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +75,12 @@ def evaluation(folder: Path, heard: Heard) -> Evaluation:
     return study(plan(folder), heard)
 
 
-def test_three_networks_are_trained_once_and_measured_the_same_the_next_time(
+def test_five_networks_are_trained_once_and_measured_the_same_the_next_time(
     evaluation: Evaluation, heard: Heard, folder: Path
 ) -> None:
     again = Heard()
     assert study(plan(folder), again).rows == evaluation.rows
-    assert len(heard.trained) == 3
+    assert len(heard.trained) == 5
     assert again.trained == []
     assert [done.title for done in heard.done] == [*NAMES, "done"]
     assert not list(folder.rglob("*.checkpoint"))
@@ -88,15 +88,16 @@ def test_three_networks_are_trained_once_and_measured_the_same_the_next_time(
 
 def test_every_network_has_its_rows_under_attacks_seen_and_not(evaluation: Evaluation) -> None:
     cells = [(row.defence, row.attack, row.norm, row.eps) for row in evaluation.rows]
-    attacks = [("none", "Linf", 0.0), ("fgsm", "Linf", 0.3), ("pgd", "Linf", 0.3), ("pgd", "L2", 2.0)]
+    attacks = [("none", "Linf", 0.0), ("fgsm", "Linf", 0.3), ("pgd", "Linf", 0.3), ("ddn", "L2", 2.0)]
+    attacks += [("square", "Linf", 0.3), ("spatial", "none", 0.0)]
     assert cells == [(name, *attack) for name in NAMES for attack in attacks]
     for row in evaluation.rows:
-        assert (row.n, row.protocol, row.table) == (8, "adaptive", "denoising")
+        assert (row.n, row.protocol, row.table) == (8, "adaptive", "training")
         assert row.ci_low <= row.accuracy <= row.ci_high
 
 
 def test_features_stand_before_and_after_each_block(evaluation: Evaluation, tmp_path: Path) -> None:
-    plain, robust, after = evaluation.features
+    plain, _, robust, _, after = evaluation.features
     assert [one.defence for one in evaluation.features] == NAMES
     assert [layer.name for layer in plain.layers] == [f"stage {k}" for k in (1, 2, 3, 4)]
     assert [layer.name for layer in robust.layers] == [layer.name for layer in plain.layers]
@@ -106,16 +107,17 @@ def test_features_stand_before_and_after_each_block(evaluation: Evaluation, tmp_
     assert all(layer.noise > 0 for layer in plain.layers)
     assert [layer.maps.shape[-1] for layer in plain.layers] == [8, 4, 2, 1]
     evaluation.write(tmp_path)
-    assert len(read(tmp_path).features) == 3
+    assert len(read(tmp_path).features) == 5
     assert tables(evaluation)
     assert "stage 4, denoised" in to_html(evaluation)
 
 
 def test_networks_differ_in_nothing_but_what_is_compared(evaluation: Evaluation, folder: Path) -> None:
     files = [folder / "weights" / "mnist" / f"resnet18-{one.key}.safetensors" for one in contestants(plan(folder))]
-    natural, robust, denoised = (weights.read(path)[1] for path in files)
-    assert robust["objective"] == denoised["objective"] != natural["objective"]
-    assert robust["recipe"] == denoised["recipe"] == natural["recipe"]
+    natural, mixed, robust, paired, denoised = (weights.read(path)[1] for path in files)
+    assert robust["objective"] == denoised["objective"]
+    assert len({one["objective"] for one in (natural, mixed, robust, paired)}) == 4
+    assert all(one["recipe"] == natural["recipe"] for one in (mixed, robust, paired, denoised))
     assert denoised["arguments"] == {**robust["arguments"], "denoise": "nonlocal-dot"}
     assert "size=0.375" in robust["objective"]
 
@@ -149,7 +151,7 @@ def test_a_killed_training_goes_on_where_it_was(tmp_path: Path) -> None:
 
     @contextmanager
     def watch(title: str) -> Iterator[training.Observer]:
-        if "PGD" in title:
+        if "FGSM" in title:
             raise KilledError
         steps.append([])
 
@@ -162,5 +164,5 @@ def test_a_killed_training_goes_on_where_it_was(tmp_path: Path) -> None:
 
     for _ in range(2):
         with pytest.raises(KilledError):
-            denoising_study(two, watch, lambda done: None)
+            compare(two, watch, lambda done: None)
     assert steps == [[1, 2, 3, 4], [3, 4]]

@@ -1,14 +1,19 @@
-"""Feature denoising: the same network trained plainly, on PGD, and on PGD with denoising blocks, side by side."""
+"""The article's comparison: one network trained in five ways, under attacks seen in training and not.
+
+Naturally, on FGSM and clean images mixed, on PGD, on PGD with logit pairing, and on PGD with denoising blocks; and what
+an attack does to the features of each.
+"""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from steelman import data, training, weights
-from steelman.attacks import Attack, Last, fgsm, pgd
+from steelman.attacks import Attack, Last, ddn, fgsm, pgd, spatial, square
 from steelman.data import Data, Images
 from steelman.errors import InputError
 from steelman.evaluation import measure
@@ -16,11 +21,10 @@ from steelman.evaluation.features import feature_maps
 from steelman.evaluation.records import Evaluation, Features, Row
 from steelman.models.resnet import STAGES, ResNet18
 from steelman.norms import L2, Linf
-from steelman.studies.paper import Done
-from steelman.studies.stage import Watch
-from steelman.training import Adversarial, Classify, Recipe, Trained
+from steelman.studies.stage import Done, Watch
+from steelman.training import Classify, Recipe, Trained, objectives
 
-TABLE = "denoising"
+TABLE = "training"
 
 RADII = {"mnist": (0.3, 2.0), "fashion-mnist": (0.1, 1.0)}
 """The Linf radius that is trained on, and the L2 radius of the attack that is not."""
@@ -32,7 +36,7 @@ PICTURED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class DenoisingPlan:
+class ArticlePlan:
     """What the study is to do.
 
     width, stem, operation: of the ResNet-18.  share: of the training images, how many serve.
@@ -50,24 +54,24 @@ class DenoisingPlan:
     images: int = 1000
     noised: int = 200
     device: str = "cpu"
-    out: Path = Path("runs/denoising")
+    out: Path = Path("runs/training")
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """One of the three networks.
+    """One of the networks.
 
-    key: its file's name.  defence: its name in tables.
+    key: its file's name.  defence: its name in tables.  objective: of the catalogue, None for training on labels.
     """
 
     key: str
     defence: str
-    denoise: str
-    robust: bool
+    objective: str | None
+    denoise: str = "none"
 
 
-def denoising_study(plan: DenoisingPlan, watch: Watch, observe: Callable[[Done], None]) -> Evaluation:
-    """Returns the accuracies of the three networks, seen and unseen attacks, and their feature maps and noise.
+def compare(plan: ArticlePlan, watch: Watch, observe: Callable[[Done], None]) -> Evaluation:
+    """Returns the accuracies of the networks, seen and unseen attacks, and their feature maps and noise.
 
     Networks are trained into the run folder, go on where they were killed, and are taken from there the next time.
     watch: opens an observer for each training.  observe: hears of every network measured.
@@ -87,7 +91,7 @@ def denoising_study(plan: DenoisingPlan, watch: Watch, observe: Callable[[Done],
         drawn.append(_features(plan, one, network, test))
     observe(Done(len(networks), len(networks), "done"))
     return Evaluation(
-        title="Feature denoising inside a ResNet-18",
+        title="Natural, mixed, PGD, logit pairing and denoising: one network trained in five ways",
         rows=tuple(rows),
         features=tuple(drawn),
         settings={
@@ -95,7 +99,7 @@ def denoising_study(plan: DenoisingPlan, watch: Watch, observe: Callable[[Done],
             "network": networks[-1][1].settings,
             "recipe": asdict(plan.recipe),
             "share of training images": round(plan.share, 4),
-            "trained on": repr(_trained_on(plan)),
+            "objectives": {one.defence: repr(_trained_on(plan, one)) for one, _ in networks},
             "attacks": [repr(attack) for attack in _attacks(plan)],
             "feature noise": repr(_noising(plan)),
         },
@@ -111,16 +115,18 @@ def denoising_study(plan: DenoisingPlan, watch: Watch, observe: Callable[[Done],
     )
 
 
-def contestants(plan: DenoisingPlan) -> tuple[Contestant, ...]:
-    """Returns the three networks that are compared."""
+def contestants(plan: ArticlePlan) -> tuple[Contestant, ...]:
+    """Returns the networks that are compared."""
     return (
-        Contestant("natural", "none", "none", robust=False),
-        Contestant("robust", "PGD training", "none", robust=True),
-        Contestant(f"robust-{plan.operation}", f"PGD training, {plan.operation}", plan.operation, robust=True),
+        Contestant("natural", "none", None),
+        Contestant("mixed", "FGSM mixed", "mixed"),
+        Contestant("madry", "PGD", "madry"),
+        Contestant("logit-pairing", "PGD, logit pairing", "logit-pairing"),
+        Contestant(f"madry-{plan.operation}", f"PGD, denoising ({plan.operation})", "madry", plan.operation),
     )
 
 
-def _thinned(loaded: Data, plan: DenoisingPlan) -> Data:
+def _thinned(loaded: Data, plan: ArticlePlan) -> Data:
     if loaded.train is None or not 0 < plan.share <= 1:
         raise InputError(f"expected training images and a share of them in (0, 1], got {plan.share}")
     if plan.share == 1:
@@ -128,31 +134,41 @@ def _thinned(loaded: Data, plan: DenoisingPlan) -> Data:
     return replace(loaded, train=loaded.train.sample(round(plan.share * len(loaded.train)), plan.recipe.seed))
 
 
-def _visits(plan: DenoisingPlan, loaded: Data) -> int:
+def _visits(plan: ArticlePlan, loaded: Data) -> int:
     return plan.recipe.epochs * len(training.split(loaded, plan.recipe.seed)[0])
 
 
-def _trained_on(plan: DenoisingPlan) -> Adversarial:
+def _trained_on(plan: ArticlePlan, one: Contestant) -> training.Objective:
+    """What a network learns from; all that see PGD see the same, and none of them sees eps at once."""
     eps = RADII[plan.dataset][0]
-    attack = pgd(Linf(eps), steps=plan.steps, size=2.5 * eps / plan.steps).with_goal(Last())
-    return Adversarial(attack=attack, held=pgd(Linf(eps), steps=10, size=eps / 4), ramp=0.3)
+    if one.objective is None:
+        return Classify()
+    steps = {} if one.objective == "mixed" else {"steps": plan.steps, "size": 2.5 * eps / plan.steps}
+    return objectives.objective(one.objective, Linf(eps), ramp=0.3, **steps)
 
 
-def _attacks(plan: DenoisingPlan) -> tuple[Attack, ...]:
+def _attacks(plan: ArticlePlan) -> tuple[Attack, ...]:
+    """FGSM and PGD, which some have seen, and three that none has: in L2, without gradients, by moving the image."""
     eps, radius = RADII[plan.dataset]
-    return fgsm(Linf(eps)), pgd(Linf(eps), steps=20, size=eps / 8), pgd(L2(radius), steps=40, size=radius / 16)
+    return (
+        fgsm(Linf(eps)),
+        pgd(Linf(eps), steps=20, size=eps / 8),
+        ddn(L2(radius)),
+        square(Linf(eps), queries=1000),
+        spatial(),
+    )
 
 
-def _noising(plan: DenoisingPlan) -> Attack:
+def _noising(plan: ArticlePlan) -> Attack:
     """PGD to its last step, also where an earlier one breaks the network."""
     return _attacks(plan)[1].with_goal(Last())
 
 
-def _network(plan: DenoisingPlan, one: Contestant, loaded: Data, watch: Watch) -> ResNet18:
+def _network(plan: ArticlePlan, one: Contestant, loaded: Data, watch: Watch) -> ResNet18:
     """A contestant from its file, trained into it first if it is not there."""
     path = plan.out / "weights" / plan.dataset / f"resnet18-{one.key}.safetensors"
     checkpoint = path.with_suffix(".checkpoint")
-    objective = _trained_on(plan) if one.robust else Classify()
+    objective = _trained_on(plan, one)
     with training.seeded(plan.recipe.seed):
         network = ResNet18(*_layout(loaded), plan.width, one.denoise, plan.stem)
     if not path.is_file():
@@ -176,9 +192,9 @@ def _network(plan: DenoisingPlan, one: Contestant, loaded: Data, watch: Watch) -
 
 
 def _fit(
-    plan: DenoisingPlan,
+    plan: ArticlePlan,
     network: ResNet18,
-    objective: Adversarial | Classify,
+    objective: training.Objective,
     loaded: Data,
     checkpoint: Path,
     observe: training.Observer,
@@ -196,7 +212,7 @@ def _layout(loaded: Data) -> tuple[int, int]:
     return loaded.test.shape[0], loaded.test.num_classes
 
 
-def _rows(plan: DenoisingPlan, one: Contestant, network: ResNet18, test: Images) -> Iterator[Row]:
+def _rows(plan: ArticlePlan, one: Contestant, network: ResNet18, test: Images) -> Iterator[Row]:
     x, y = measure.on(network, test)
     names = {"table": TABLE, "dataset": plan.dataset, "classifier": _called(plan), "defence": one.defence}
     names |= {"protocol": "adaptive"}
@@ -204,10 +220,12 @@ def _rows(plan: DenoisingPlan, one: Contestant, network: ResNet18, test: Images)
     for attack in _attacks(plan):
         kept, _ = measure.survive([attack], network, x, y, indices=test.indices, seed=plan.recipe.seed)
         ball = attack.threat.ball
-        yield measure.row(kept, attack=attack.name, eps=float(ball.eps), norm=ball.name, **names)
+        inside = math.isfinite(ball.eps)
+        where = {"eps": float(ball.eps), "norm": ball.name} if inside else {"eps": 0.0, "norm": "none"}
+        yield measure.row(kept, attack=attack.name, **where, **names)
 
 
-def _features(plan: DenoisingPlan, one: Contestant, network: ResNet18, test: Images) -> Features:
+def _features(plan: ArticlePlan, one: Contestant, network: ResNet18, test: Images) -> Features:
     shown = test if plan.noised >= len(test) else test.sample(plan.noised, plan.recipe.seed)
     x, y = measure.on(network, shown)
     attack = _noising(plan)
@@ -231,5 +249,5 @@ def _features(plan: DenoisingPlan, one: Contestant, network: ResNet18, test: Ima
     )
 
 
-def _called(plan: DenoisingPlan) -> str:
+def _called(plan: ArticlePlan) -> str:
     return f"resnet18, width {plan.width}"
