@@ -63,7 +63,7 @@ def reproduce(plan: Plan, watch: Watch, observe: Callable[[Done], None]) -> Eval
     ]
     rows += [row for one in compared for row in one.rows]
     notes = [note for stage in stages for note in stage.notes]
-    notes += [note for note in dict.fromkeys(note for one in compared for note in one.notes)]
+    notes += list(dict.fromkeys(note for one in compared for note in one.notes))
     settings = {
         "command": _command(plan),
         "profile": plan.profile,
