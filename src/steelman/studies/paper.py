@@ -55,7 +55,8 @@ def reproduce(plan: Plan, watch: Watch, observe: Callable[[Done], None]) -> Eval
         rows += found
         pictures += shown
         done += cell.cost
-    observe(Done(done, total, "done"))
+    if listed:
+        observe(Done(done, total, "done"))
     compared = [
         article.compare(_article(plan, dataset), watch, observe)
         for dataset in plan.datasets
