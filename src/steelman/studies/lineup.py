@@ -16,6 +16,7 @@ from steelman.evaluation import measure
 from steelman.evaluation.records import WORST, Row
 from steelman.models import Resized
 from steelman.norms import L2, Linf
+from steelman.studies.cells import SEARCHING
 from steelman.studies.protocols import DRAWS
 
 TABLE = "defences"
@@ -64,7 +65,7 @@ def entrants(dataset: str) -> Iterator[Entrant]:
         purifier = defences.load(f"{dataset}/{name}")
         if isinstance(purifier, defences.ConvAutoencoder):
             purifier = Resized(purifier, 32)
-        yield Entrant(name, "cnn", guard(purifier, plain), name in _SEARCHING)
+        yield Entrant(name, "cnn", guard(purifier, plain), name in SEARCHING)
     for name in defences.transforms:
         yield Entrant(name, "cnn", guard(defences.build(name, channels=1), plain))
     for name in _own(dataset, detectors.shipped()):
@@ -77,7 +78,6 @@ def entrants(dataset: str) -> Iterator[Entrant]:
             yield Entrant(_TRAINED[name], name, model)
 
 
-_SEARCHING = frozenset({"defense-gan"})
 _UNDEFENDED = frozenset({"cnn", "lenet"})
 _TRAINED = {
     "cnn-distilled": "distillation",

@@ -77,7 +77,7 @@ def _defense_gan(options: argparse.Namespace, images: Data, recipe: Recipe, how:
 
     shape = images.test.shape
     with training.seeded(recipe.seed):
-        purifier = DefenseGAN(channels=shape[0], side=shape[-1], power=12.0)
+        purifier = DefenseGAN(channels=shape[0], side=shape[-1], power=20.0)
     return training.defense_gan(purifier, _target(options, images), images, recipe=recipe, **how)
 
 

@@ -33,7 +33,7 @@ class PurifyMembers:
     """
 
     purify: Purify
-    likelihood: float = 0.5
+    likelihood: float = 0.1
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...], done: float = 1.0) -> Tensor:
         """Returns the mean loss of (x, y)."""
