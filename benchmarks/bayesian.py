@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attacks import machine
-from steelman import data, defences, models, training
+from steelman import data, defences, models, training, weights
 from steelman.attacks import Last, Worst, at_input, ddn, fgsm, pgd
 from steelman.defences import BayesianAutoencoder, guard
 from steelman.errors import InputError
@@ -250,6 +250,7 @@ def chosen(given: argparse.Namespace, name: str, say: Callable[[str], None]) -> 
         "n": len(x),
         "bayesian": judged(Ensemble(net), Test(test.classifier, test.y, test.images | more), given.seed),
     }
+    record["bayesian"]["SHA-256"] = weights.digest(net)
     record["bayesian"]["parameters"] = sum(p.numel() for p in net.parameters())
     plain = {attack: models.Resized(defences.load(f"{name}/conv-autoencoder-{attack}"), 32) for attack, _ in ROWS}
     others: dict[str, nn.Module] = {f"plain, {attack}": module for attack, module in plain.items()}
@@ -323,7 +324,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for name in given.data:
             record = (choices if given.what == "choices" else chosen)(given, name, console.log)
-            said = {key: getattr(given, key) for key in ("images", "seed", "threads")}
+            said = {key: getattr(given, key) for key in ("images", "seed", "threads", "rounds")}
             if given.what == "choices":
                 said |= {key: getattr(given, key) for key in ("seeds", "train", "epochs")}
             options = " ".join(f"--{key} {value}" for key, value in said.items())

@@ -211,6 +211,31 @@ def defence(options: argparse.Namespace, images: Images) -> nn.Module | None:
     return purifier
 
 
+def rejecting(
+    options: argparse.Namespace, images: Images, classifier: nn.Module, purifier: nn.Module | None
+) -> nn.Module:
+    """Returns the classifier that abstains where the named detector is suspicious.
+
+    The threshold is set on training images that only validate. A detector that compares with a purifier gets the named
+    one, or the data set's `unet`.
+    Raises InputError for another detector or share, and for a data set without training images.
+    """
+    from steelman import data, defences, training
+    from steelman.defences import detectors
+
+    loaded = data.load(options.data)
+    if purifier is None and f"{loaded.name}/unet" in defences.shipped():
+        purifier = defences.load(f"{loaded.name}/unet")
+    known = options.detector in detectors.shipped() or Path(options.detector).is_file()
+    if not known:
+        raise unknown("detector", options.detector, [*detectors.shipped(), "a file of steelman train detector"])
+    device = next(classifier.parameters()).device
+    beside = None if purifier is None else purifier.to(device)
+    detector = detectors.load(options.detector, classifier, beside).to(device)
+    _, held = training.split(loaded, 0)
+    return defences.reject(detector, classifier, options.fpr, validation=held.x[:1000].to(device))
+
+
 def _listed(words: str) -> dict[str, object]:
     """The settings behind a name, as in jpeg:quality=50."""
     found = {}
