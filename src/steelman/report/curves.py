@@ -11,6 +11,9 @@ from steelman.report.findings import measured
 
 _STYLES = 6
 
+COMPARED = frozenset({"defences", "training"})
+"""Tables that set many defences side by side at one eps: no curve goes through one point."""
+
 
 @dataclass(frozen=True)
 class Series:
@@ -54,7 +57,7 @@ class Chart:
 
 def charts(evaluation: Evaluation) -> tuple[Chart, ...]:
     """Returns every chart in which some pipeline is known at two ε or more."""
-    attacked = [row for row in evaluation.rows if not wording.is_clean(row)]
+    attacked = [row for row in evaluation.rows if not wording.is_clean(row) and row.table not in COMPARED]
     known = {row.defence for row in measured(attacked)}
     defences = sorted({row.defence for row in attacked}, key=lambda name: (name != "none", name not in known, name))
     styles = {defence: i % _STYLES for i, defence in enumerate(defences, 0 if "none" in defences else 1)}

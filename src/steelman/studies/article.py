@@ -26,6 +26,8 @@ from steelman.training import Classify, Recipe, Trained, objectives
 
 TABLE = "training"
 
+TITLE = "Natural, mixed, PGD, logit pairing and denoising: one network trained in five ways"
+
 RADII = {"mnist": (0.3, 2.0), "fashion-mnist": (0.1, 1.0)}
 """The Linf radius that is trained on, and the L2 radius of the attack that is not."""
 
@@ -91,7 +93,7 @@ def compare(plan: ArticlePlan, watch: Watch, observe: Callable[[Done], None]) ->
         drawn.append(_features(plan, one, network, test))
     observe(Done(len(networks), len(networks), "done"))
     return Evaluation(
-        title="Natural, mixed, PGD, logit pairing and denoising: one network trained in five ways",
+        title=TITLE,
         rows=tuple(rows),
         features=tuple(drawn),
         settings={

@@ -84,7 +84,7 @@ def reproduce(plan: Plan, watch: Watch, observe: Callable[[Done], None]) -> Eval
     }
     settings |= {f"training, {one.settings['data']}": one.settings for one in compared}
     return Evaluation(
-        title="Defense Against Adversarial Attacks using Convolutional Auto-Encoders, measured again",
+        title=_title(plan),
         rows=tuple(row for row in rows if row.table in plan.tables),
         pictures=tuple(pictures),
         features=tuple(drawn for one in compared for drawn in one.features),
@@ -93,6 +93,14 @@ def reproduce(plan: Plan, watch: Watch, observe: Callable[[Done], None]) -> Eval
         notes=tuple(notes),
         seconds=time.monotonic() - started,
     )
+
+
+def _title(plan: Plan) -> str:
+    if set(plan.tables) <= {lineup.TABLE}:
+        return "Every defence, unknown to the attacker and known"
+    if set(plan.tables) <= {article.TABLE}:
+        return article.TITLE
+    return "Defense Against Adversarial Attacks using Convolutional Auto-Encoders, measured again"
 
 
 def _article(plan: Plan, dataset: str) -> article.ArticlePlan:
@@ -104,6 +112,15 @@ def _relay(observe: Callable[[Done], None], cell: Cell, done: int, total: int) -
 
 
 def _listed(plan: Plan, stage: Stage) -> Iterator[Cell]:
+    if {"1a", "1b", "2"} & set(plan.tables):
+        yield from _papers(plan, stage)
+    if lineup.TABLE in plan.tables:
+        yield from _defences(plan, stage)
+    if "3" in plan.tables and "static" in plan.protocols and stage.dataset == "mnist":
+        yield Cell("latency", 10, lambda _: (cells.table3(plan, stage), []))
+
+
+def _papers(plan: Plan, stage: Stage) -> Iterator[Cell]:
     yield Cell(f"{stage.dataset}, clean", 10, lambda _: (cells.clean(plan, stage), []))
     for attack, each in EPS.items():
         own_table = cells.TABLE[attack] in plan.tables
@@ -118,10 +135,6 @@ def _listed(plan: Plan, stage: Stage) -> Iterator[Cell]:
         title = f"{stage.dataset}, pgd at ε {eps:g}, adaptive"
         if "1b" in plan.tables or eps in published.DEFENDED.values():
             yield Cell(title, 60, _later(cells.adaptive, plan, stage, "pgd", (eps,)))
-    if lineup.TABLE in plan.tables:
-        yield from _defences(plan, stage)
-    if "3" in plan.tables and "static" in plan.protocols and stage.dataset == "mnist":
-        yield Cell("latency", 10, lambda _: (cells.table3(plan, stage), []))
 
 
 def _defences(plan: Plan, stage: Stage) -> Iterator[Cell]:
