@@ -24,7 +24,7 @@ TABLE = "defences"
 RADII = {"mnist": (0.3, 2.0), "fashion-mnist": (0.1, 1.0)}
 """The Linf and the L2 radius of each data set; the field's for Linf."""
 
-QUERIES = 1000
+QUERIES = 300
 """Of the black-box attack."""
 
 HEAVY = 10

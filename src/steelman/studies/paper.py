@@ -82,6 +82,8 @@ def reproduce(plan: Plan, watch: Watch, observe: Callable[[Done], None]) -> Eval
         "adaptive": [repr(attack) for attack in adaptive(0.15)],
         "adaptive, random pipelines": f"mean of {DRAWS} answers, to attack and, on fresh ones, to judge",
     }
+    if lineup.TABLE in plan.tables:
+        settings |= {f"defences, {d}": [repr(a) for a in lineup.attacks(d).values()] for d in plan.datasets}
     settings |= {f"training, {one.settings['data']}": one.settings for one in compared}
     return Evaluation(
         title=_title(plan),
