@@ -327,18 +327,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for name in given.data:
             record = (choices if given.what == "choices" else chosen)(given, name, console.log)
-            said = {key: getattr(given, key) for key in ("images", "seed", "threads", "rounds")}
-            if given.what == "choices":
-                said |= {key: getattr(given, key) for key in ("seeds", "train", "epochs")}
-            options = " ".join(f"--{key} {value}" for key, value in said.items())
+            own = ("seeds", "train", "epochs") if given.what == "choices" else ("few",)
+            said = ("images", "seed", "threads", "rounds", *own)
+            options = " ".join(f"--{key} {getattr(given, key)}" for key in said)
             record |= {
                 "command": f"python benchmarks/bayesian.py {given.what} --data {name} {options}",
                 "machine": machine(),
             }
-            methods = record.get("methods") or {
-                "chosen": {"": record["bayesian"]},
-                "beyond table 2": {"": record["beyond table 2"]},
-            }
+            parts = ("bayesian", "beyond table 2")
+            methods = record.get("methods") or {part: {"": record[part]} for part in parts}
             console.print(shown(name, methods))
             known = json.loads(given.out.read_text()) if given.out.is_file() else {"schema": 1}
             known[given.what] = {**known.get(given.what, {}), name: record}

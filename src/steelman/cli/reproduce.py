@@ -16,8 +16,8 @@ EXAMPLES = """examples:
   steelman reproduce --out runs/demo
   steelman reproduce --profile full --classifier vgg16 --out runs/full
   steelman reproduce --profile full --classifier paper_vgg --tables 2 --protocols as-published --out runs/paper
-  steelman reproduce --tables defences --images 200 --out runs/defences      # about 20 minutes a data set on one core
-  steelman reproduce --tables training --images 500 --out runs/training      # trains five networks first
+  steelman reproduce --tables defences --images 100 --out runs/defences      # about 15 minutes a data set on one core
+  steelman reproduce --tables training --images 500 --out runs/training      # trains five networks, half an hour
 
 quick: shipped weights, the compact classifier, 1,000 seeded test images a cell.
 full:  10,000 images; what has no weights is trained into the run folder first, and taken from there the next time.
