@@ -53,7 +53,7 @@ class ResNet18(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
-        # channels last is up to twice as fast on a CPU; backwards through fewer channels, torch 2.13 overruns its memory
+        # up to twice as fast on a CPU; with fewer channels, torch 2.13 overruns its memory on the way back
         if x.shape[1] % 16 == 0:
             x = x.contiguous(memory_format=torch.channels_last)
         for name, layer in self.named_children():
