@@ -11,8 +11,8 @@ def collapsed(history: Sequence[Epoch], held: str, step: str) -> str | None:
     """Returns what to say if the last epoch is the first to have overfitted catastrophically, else None.
 
     An epoch has if under `held`, the figure of an attack of many steps, less than half the images hold that do so
-    under `step`, the figure of the one step that it trains on, and less than half of what held once; in the epochs
-    before any network held, ten points of the second are enough to be told.
+    under `step`, the figure of the one step that it trains on, and less than half of what held in its best epoch, if
+    that was more than a tenth of the images: a network that never held has not collapsed.
     Source of the notion: Wong et al. 2020 (Fast is better than free), section 5.1; the bounds are ours.
     """
     if not history or any(_fallen(history[: at + 1], held, step) for at in range(len(history) - 1)):
