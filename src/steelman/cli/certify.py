@@ -142,8 +142,8 @@ def _show(result: dict[str, object], name: str) -> None:
     assert isinstance(rows, list)
     table = Table(
         title=f"{name}, {settings['images']} images: accuracy that no L2 change of this length can take away",
-        caption=f"σ {settings['sigma']:g}, {settings['n']:,} noisy copies, each image at {1 - settings['alpha']:.4%} "
-        "confidence; the interval is for the share of images, at 95 %",
+        caption=f"σ {settings['sigma']:g}, {settings['n']:,} noisy copies, each image at "
+        f"{100 * (1 - settings['alpha']):g} % confidence; the interval is for the share of images, at 95 %",
         title_justify="left",
         caption_justify="left",
     )
