@@ -11,13 +11,13 @@ from steelman.attacks import Last, Worst, at_input, fgsm, pgd
 from steelman.data import Data
 from steelman.defences import PuVAE, Reformer
 from steelman.norms import Linf
-from steelman.training.fit import Observer, fit
+from steelman.training.fit import Observer
 from steelman.training.objectives.purify import Purify
 from steelman.training.objectives.reconstruct import Reconstruct
 from steelman.training.objectives.vae import Variational
 from steelman.training.recipe import Recipe
 from steelman.training.recipes import MAGNET, PUVAE
-from steelman.training.trained import Trained, record, split
+from steelman.training.trained import Trained, fitted
 
 _JUDGED = 1000
 
@@ -44,7 +44,6 @@ def puvae(
     steps: of the PGD that it is then shown.
     Source: Hwang et al. 2019 (PuVAE); the recipe is ours.
     """
-    kept, held = split(data, recipe.seed)
     classifier = classifier.to(device).eval().requires_grad_(False)
     shown = (
         (fgsm(Linf(0.0)).with_goal(Last()), 0.9),
@@ -58,18 +57,10 @@ def puvae(
     purify = Purify(classifier=classifier, attacks=shown if attacked else (), held=judges)
     ours = Variational(purify=purify, divergence=0.01, reading=1.0, choosing=1.0)
     objective = ours if attacked else Variational(purify=purify)
-    history = fit(
-        model,
-        objective,
-        kept,
-        held.sample(min(len(held), _JUDGED), recipe.seed),
-        recipe,
-        checkpoint=checkpoint,
-        device=device,
-        observe=observe,
+    told = {"defence": "puvae", "classifier": weights.digest(classifier)}
+    return fitted(
+        model, objective, data, recipe, told, judged=_JUDGED, checkpoint=checkpoint, device=device, observe=observe
     )
-    made = record(model, data.test, recipe, repr(objective), history, len(kept) + len(held))
-    return Trained(model, history, made | {"defence": "puvae", "classifier": weights.digest(classifier)})
 
 
 def magnet(
@@ -87,8 +78,6 @@ def magnet(
     noise: its standard deviation.
     Source: Meng & Chen 2017 (MagNet), with the numbers of the authors' code for MNIST.
     """
-    kept, held = split(data, recipe.seed)
     objective = Reconstruct(noise=noise)
-    history = fit(model, objective, kept, held, recipe, checkpoint=checkpoint, device=device, observe=observe)
-    made = record(model, data.test, recipe, repr(objective), history, len(kept) + len(held))
-    return Trained(model, history, made | {"defence": "magnet"})
+    told = {"defence": "magnet"}
+    return fitted(model, objective, data, recipe, told, checkpoint=checkpoint, device=device, observe=observe)

@@ -11,12 +11,12 @@ from steelman import weights
 from steelman.data import Data
 from steelman.defences.bayesian import BayesianAutoencoder
 from steelman.models import folded
-from steelman.training.fit import Observer, fit
+from steelman.training.fit import Observer
 from steelman.training.objectives.bayesian import PurifyMembers
 from steelman.training.purifiers import of_every_eps
 from steelman.training.recipe import Recipe
 from steelman.training.recipes import BAYESIAN_AUTOENCODER
-from steelman.training.trained import Trained, record, split
+from steelman.training.trained import Trained, fitted
 
 
 def bayesian_autoencoder(
@@ -36,10 +36,9 @@ def bayesian_autoencoder(
     The mean squared error weighs ten times as much as in `purifier`: so small members learn from it what to paint long
     before they learn it from the classifier's reading.
     """
-    kept, held = split(data, recipe.seed)
     classifier = classifier.to(device).eval().requires_grad_(False)
     objective = PurifyMembers(purify=replace(of_every_eps(folded(classifier), steps), fidelity=40.0))
-    judged = held.sample(min(len(held), 500), recipe.seed)
-    history = fit(model, objective, kept, judged, recipe, checkpoint=checkpoint, device=device, observe=observe)
-    made = record(model, data.test, recipe, repr(objective), history, len(kept) + len(held))
-    return Trained(model, history, made | {"defence": "bayesian-autoencoder", "classifier": weights.digest(classifier)})
+    told = {"defence": "bayesian-autoencoder", "classifier": weights.digest(classifier)}
+    return fitted(
+        model, objective, data, recipe, told, judged=500, checkpoint=checkpoint, device=device, observe=observe
+    )

@@ -11,13 +11,13 @@ from steelman.attacks import Last, fgsm
 from steelman.data import Data
 from steelman.defences import DefenseGAN
 from steelman.norms import Linf
-from steelman.training.fit import Observer, fit
+from steelman.training.fit import Observer
 from steelman.training.objectives.purify import Purify
 from steelman.training.objectives.wgan import Rivals, WassersteinGAN
 from steelman.training.purifiers import purifier
 from steelman.training.recipe import Recipe
 from steelman.training.recipes import DEFENSE_GAN, DEFENSE_GAN_ENCODER
-from steelman.training.trained import Trained, record, split
+from steelman.training.trained import Trained, fitted
 
 _JUDGED = 200
 
@@ -41,7 +41,6 @@ def defense_gan(
     Source: Samangouei et al. 2018, with the WGAN-GP of its authors' code; small networks, a training of minutes, its
     rates and the averaging of weights are ours.
     """
-    kept, held = split(data, recipe.seed)
     classifier = classifier.to(device).eval().requires_grad_(False)
     attacks = tuple(fgsm(Linf(eps)).with_goal(Last()) for eps in (0.3, 0.6))
     objective = WassersteinGAN(
@@ -50,18 +49,19 @@ def defense_gan(
         projection={"steps": 20, "starts": 4},
     )
     rivals = Rivals(model)
-    history = fit(
-        rivals,
+    told = {"defence": "defense-gan", "classifier": weights.digest(classifier)}
+    return fitted(
+        model,
         objective,
-        kept,
-        held.sample(min(len(held), _JUDGED), recipe.seed),
+        data,
         recipe,
+        told,
+        judged=_JUDGED,
+        learner=rivals,
         checkpoint=checkpoint,
         device=device,
         observe=observe,
     )
-    made = record(model, data.test, recipe, repr(objective), history, len(kept) + len(held))
-    return Trained(model, history, made | {"defence": "defense-gan", "classifier": weights.digest(classifier)})
 
 
 def defense_gan_encoder(

@@ -10,11 +10,11 @@ from steelman import weights
 from steelman.attacks import Last, Worst, at_input, fgsm, pgd
 from steelman.data import Data
 from steelman.norms import Linf
-from steelman.training.fit import Observer, fit
+from steelman.training.fit import Observer
 from steelman.training.objectives import Purify
 from steelman.training.recipe import Recipe
 from steelman.training.recipes import UNET
-from steelman.training.trained import Trained, record, split
+from steelman.training.trained import Trained, fitted
 
 
 def of_every_eps(classifier: nn.Module, steps: int = 10) -> Purify:
@@ -51,18 +51,9 @@ def purifier(
 
     classifier: attacked and read, never trained.  steps: of the PGD that it trains on; it is judged on 40 of .01.
     """
-    kept, held = split(data, recipe.seed)
     classifier = classifier.to(device).eval().requires_grad_(False)
     objective = of_every_eps(classifier, steps)
-    history = fit(
-        model,
-        objective,
-        kept,
-        held.sample(min(len(held), 1000), recipe.seed),
-        recipe,
-        checkpoint=checkpoint,
-        device=device,
-        observe=observe,
+    told = {"defence": name, "classifier": weights.digest(classifier)}
+    return fitted(
+        model, objective, data, recipe, told, judged=1000, checkpoint=checkpoint, device=device, observe=observe
     )
-    made = record(model, data.test, recipe, repr(objective), history, len(kept) + len(held))
-    return Trained(model, history, made | {"defence": name, "classifier": weights.digest(classifier)})

@@ -15,6 +15,7 @@ from steelman import weights
 from steelman.data import Data, Images
 from steelman.errors import InputError
 from steelman.training.checkpoint import Epoch
+from steelman.training.fit import Objective, Observer, fit
 from steelman.training.recipe import Recipe
 
 
@@ -43,6 +44,41 @@ def split(data: Data, seed: int) -> tuple[Images, Images]:
             f"expected training images in {data.name}, got a test split alone: give a folder with train and test"
         )
     return data.train.split(1 / 12, seed)
+
+
+def fitted(
+    model: nn.Module,
+    objective: Objective,
+    data: Data,
+    recipe: Recipe,
+    told: Mapping[str, Any],
+    *,
+    judged: int | None = None,
+    learner: nn.Module | None = None,
+    checkpoint: Path | None,
+    device: str,
+    observe: Observer | None,
+) -> Trained:
+    """Returns a model fitted to a data set, 1/12 of whose training images only validate, with its record.
+
+    told: what the record says besides.  judged: of those images, how many validate, seeded; all unless told.
+    learner: what is fitted, where that is more than the model that is kept.
+    Raises InputError if the data set has none to train on.
+    """
+    kept, held = split(data, recipe.seed)
+    validation = held if judged is None else held.sample(min(len(held), judged), recipe.seed)
+    history = fit(
+        model if learner is None else learner,
+        objective,
+        kept,
+        validation,
+        recipe,
+        checkpoint=checkpoint,
+        device=device,
+        observe=observe,
+    )
+    made = record(model, data.test, recipe, repr(objective), history, len(kept) + len(held))
+    return Trained(model, history, made | dict(told))
 
 
 def record(
