@@ -17,7 +17,7 @@ from steelman.training.objectives import Classify
 from steelman.training.objectives import objective as made
 from steelman.training.recipe import Recipe
 from steelman.training.recipes import MIRRORED, ROBUST
-from steelman.training.trained import Trained, record, split
+from steelman.training.trained import Trained, fitted, record, split
 
 
 def classifier(
@@ -38,15 +38,11 @@ def classifier(
     images where the data set is known to mean the same in a mirror.  noise: standard deviation of the Gaussian noise on
     what it learns from and is judged on, as a classifier that is to be smoothed wants it.
     """
-    kept, held = split(data, recipe.seed)
     objective = Classify(noise=noise)
     if augment:
         objective = replace(objective, smoothing=0.1, shift=2, flip=data.name in MIRRORED)
-    history = fit(model, objective, kept, held, recipe, checkpoint=checkpoint, device=device, observe=observe)
-    return Trained(
-        model,
-        history,
-        record(model, data.test, recipe, repr(objective), history, len(kept) + len(held)) | {"model": name},
+    return fitted(
+        model, objective, data, recipe, {"model": name}, checkpoint=checkpoint, device=device, observe=observe
     )
 
 
