@@ -20,7 +20,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names)}"
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names)}" if names else "it has none"
     return InputError(f"expected the name of {_article(kind)} {kind}, got {name!r}: {hint}")
 
 

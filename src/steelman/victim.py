@@ -133,6 +133,16 @@ class Victim:
             self.backwards += len(x) * len(columns)
         return Answer(logits.detach(), value.detach(), grad)
 
+    def beside(self, model: Callable[[Tensor], Tensor]) -> Victim:
+        """Returns another model as a victim opened as this one is; its counts go on from here, and so do its draws."""
+        other = Victim(
+            model, mode=self.mode, seed=self.seed + self.forwards, device=self.device, precision=self.precision
+        )
+        other.sign = self.sign
+        other.folds = self.folds
+        other.forwards, other.backwards = self.forwards, self.backwards
+        return other
+
     def _cut(self, x: Tensor) -> str:
         """Says that no gradient reaches the image, and which module cuts it."""
         where = ""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +15,11 @@ from steelman import attacks, defences
 from steelman.data import Images
 from steelman.errors import InputError
 from steelman.evaluation import measure
+from steelman.evaluation.attacker import DRAWS
 from steelman.evaluation.evaluate import evaluate
+from steelman.evaluation.records import Case, Evaluation, Sample
+from steelman.evaluation.run import Now
+from steelman.evaluation.worst import survive
 from steelman.norms import L2, Linf
 
 
@@ -43,12 +49,18 @@ class Noise(nn.Module):
         return x + 0.05 * torch.randn_like(x)
 
 
+def measured(*arguments: Any, **settings: Any) -> Evaluation:
+    """An evaluation of attacks alone, unless told."""
+    return evaluate(*arguments, **{"certify": False, "curve": False, "check": False, **settings})
+
+
 def cells(evaluation: object) -> dict[tuple[str, str, str, float], float]:
     return {(r.defence, r.protocol, r.attack, r.eps): r.accuracy for r in evaluation.rows}  # type: ignore[attr-defined]
 
 
 def test_an_undefended_model_has_adaptive_rows_alone() -> None:
-    evaluation = evaluate(linear(), images(), [attacks.fgsm(Linf(0.1)), attacks.pgd(Linf(0.1), steps=5)])
+    listed = [attacks.fgsm(Linf(0.1)), attacks.pgd(Linf(0.1), steps=5)]
+    evaluation = measured(linear(), images(), listed, each=True)
     assert set(cells(evaluation)) == {
         ("none", "adaptive", "none", 0.0),
         ("none", "adaptive", "fgsm", 0.1),
@@ -60,12 +72,18 @@ def test_an_undefended_model_has_adaptive_rows_alone() -> None:
     found = attacks.fgsm(Linf(0.1))(linear(), images().x, images().y).accuracy
     assert cells(evaluation)["none", "adaptive", "fgsm", 0.1] == pytest.approx(found)
     assert evaluation.rows[0].accuracy == 1.0
+    one_by_one = measured(linear(), images(), listed)
+    assert [row.attack for row in one_by_one.rows] == ["none", "fgsm", "worst of all"]
+    assert one_by_one.rows[-1].accuracy == evaluation.rows[-1].accuracy
+    first, second = one_by_one.cases[0].breakers
+    assert (first.tried, second.tried) == (40, 40 - first.broke)
+    assert one_by_one.cases[0].kept == 40 - first.broke - second.broke
 
 
 def test_a_defence_is_seen_from_both_sides_and_the_adaptive_attacker_differentiates_it() -> None:
     stage = defences.StraightThrough(Smooth(), backward=Smooth())
     attack = attacks.pgd(Linf(0.4), steps=20)
-    evaluation = evaluate(defences.guard(stage, linear()), images(), attack, undefended=linear(), defence="smooth")
+    evaluation = measured(defences.guard(stage, linear()), images(), attack, undefended=linear(), defence="smooth")
     found = cells(evaluation)
     assert found["smooth", "adaptive", "pgd", 0.4] < found["smooth", "static", "pgd", 0.4]
     assert {key[1] for key in found} == {"static", "adaptive"}
@@ -79,16 +97,19 @@ def test_a_random_pipeline_is_found_out_averaged_and_reproducible() -> None:
     assert not measure.is_random(linear(), images().x, images().y)
     bare, some = linear(), images()
     before = torch.get_rng_state()
-    once, twice = (evaluate(pipeline, some, attacks.fgsm(Linf(0.05)), undefended=bare) for _ in range(2))
+    once, twice = (measured(pipeline, some, attacks.fgsm(Linf(0.05)), undefended=bare) for _ in range(2))
     assert once.rows == twice.rows
     assert any("averag" in note for note in once.notes)
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_progress_ends_at_the_last_image_of_the_last_attack() -> None:
-    heard = []
-    evaluate(linear(), images(), [attacks.fgsm(Linf(0.1)), attacks.fgsm(Linf(0.2))], observe=heard.append)
-    assert (heard[-1].at, heard[-1].of, heard[-1].progress.done, heard[-1].progress.total) == (1, 2, 40, 40)
+    heard: list[Now] = []
+    listed = [attacks.fgsm(Linf(0.1)), attacks.fgsm(Linf(0.2))]
+    measured(linear(), images(), listed, batch=10, certify=True, observe=heard.append)
+    assert [now.at for now in heard] == sorted(now.at for now in heard)
+    assert heard[-1].at + 1 == heard[-1].of
+    assert heard[-1].progress.done == heard[-1].progress.total
 
 
 @pytest.mark.parametrize(
@@ -111,8 +132,9 @@ def test_a_tie_is_no_right_answer_with_or_without_an_attack() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return 0 * x.flatten(1)[:, :3]
 
-    evaluation = evaluate(Undecided(), images(), attacks.pgd(Linf(0.1), steps=2))
-    assert [row.accuracy for row in evaluation.rows] == [0.0, 0.0]
+    evaluation = measured(Undecided(), images(), attacks.pgd(Linf(0.1), steps=2))
+    assert {row.accuracy for row in evaluation.rows} == {0.0}
+    assert {sample.by for sample in evaluation.cases[0].samples} == {"misread"}
 
 
 def test_small_logits_are_read_as_large_ones() -> None:
@@ -127,8 +149,8 @@ def test_small_logits_are_read_as_large_ones() -> None:
 
 def test_a_random_model_is_not_broken_by_a_lucky_draw() -> None:
     pipeline, some = defences.guard(Noise(), linear()), images()
-    unattacked = measure.right(pipeline, some.x, some.y, draws=measure.DRAWS).float().mean()
-    kept, _ = measure.survive([attacks.pgd(Linf(0.0), steps=20)], pipeline, some.x, some.y, indices=some.indices)
+    unattacked = measure.right(pipeline, some.x, some.y, draws=DRAWS).float().mean()
+    kept, _ = survive([attacks.pgd(Linf(0.0), steps=20)], pipeline, some.x, some.y, indices=some.indices)
     assert abs(float(kept.float().mean() - unattacked)) <= 0.1
 
 
@@ -152,18 +174,141 @@ def _fields() -> dict[str, object]:
 
 def test_what_no_ball_describes_stands_apart_and_a_search_without_a_radius_is_an_error() -> None:
     listed = [attacks.spatial(grid=(3, 3)), attacks.fgsm(Linf(0.1)), attacks.standard(Linf(0.1), queries=20)]
-    evaluation = evaluate(linear(), images(), listed)
-    rows = {row.attack: row for row in evaluation.rows}
-    assert (rows["spatial"].norm, rows["spatial"].eps) == ("none", 0.0)
-    assert (rows["standard"].norm, rows["standard"].eps) == ("Linf", 0.1)
-    assert rows["worst of all"].accuracy == min(rows["fgsm"].accuracy, rows["standard"].accuracy)
+    evaluation = measured(linear(), images(), listed)
+    rows = {(row.norm, row.attack): row for row in evaluation.rows}
+    assert rows["none", "spatial"].eps == 0.0
+    assert rows["none", "spatial"].accuracy == rows["none", "worst of all"].accuracy
+    assert rows["Linf", "worst of all"].eps == 0.1
+    assert rows["Linf", "worst of all"].accuracy <= rows["Linf", "fgsm"].accuracy
     with pytest.raises(InputError, match="expected a radius for ddn"):
         evaluate(linear(), images(), attacks.ddn(L2()))
 
 
-def test_a_cascade_lets_broken_images_go_in_the_static_column_too() -> None:
-    evaluation = evaluate(
-        defences.guard(Smooth(), linear()), images(), attacks.standard(Linf(0.1), queries=20), undefended=linear()
-    )
+def test_beside_a_cascade_the_static_figure_is_pgds() -> None:
+    listed = attacks.standard(Linf(0.1), queries=20)
+    evaluation = measured(defences.guard(Smooth(), linear()), images(), listed, undefended=linear())
     assert any("cascade" in note for note in evaluation.notes)
-    assert cells(evaluation)["none", "static", "standard", 0.1] < 1
+    assert cells(evaluation)["none", "static", "pgd", 0.1] < 1
+
+
+def test_what_an_attacker_who_does_not_know_finds_counts_for_one_who_does() -> None:
+    """A gradient that leads nowhere: what is made on the bare classifier breaks more."""
+
+    class Astray(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.detach() + 1e-3 * (x - x.detach()).flip(-1)
+
+    pipeline = defences.guard(Astray(), linear())
+    evaluation = measured(pipeline, images(), attacks.fgsm(Linf(0.1)), undefended=linear())
+    found = cells(evaluation)
+    static = found["defended", "static", "fgsm", 0.1]
+    assert static < found["defended", "adaptive", "fgsm", 0.1]
+    assert found["defended", "adaptive", "worst of all", 0.1] <= static
+    assert any(sample.by == "static/fgsm" for sample in evaluation.cases[0].samples)
+
+
+def test_a_curve_never_rises_and_agrees_with_the_figure_at_its_eps() -> None:
+    evaluation = measured(linear(), images(), [attacks.pgd(Linf(0.05)), attacks.pgd(Linf(0.08))], curve=True)
+    assert [case.eps for case in evaluation.cases] == [0.05, 0.08]
+    for case in evaluation.cases:
+        assert case.curve is not None
+        shares = [accuracy for _, accuracy, _, _ in case.curve.points]
+        assert shares == sorted(shares, reverse=True)
+        assert shares[0] == case.clean / case.n
+        assert dict((eps, accuracy) for eps, accuracy, _, _ in case.curve.points)[case.eps] == case.kept / case.n
+        assert case.curve.median is not None
+    known = torch.tensor([sample.distance for sample in evaluation.cases[0].samples])
+    ratio = known / _smallest()
+    assert ratio.min() > 1 - 1e-4
+    assert (ratio < 1.05).double().mean() >= 0.9
+
+
+def _smallest() -> Tensor:
+    """Of each image the smallest Linf change that a linear classifier needs, in closed form (no box is met)."""
+    layer = linear().requires_grad_(False)[1]
+    x, y = images().x.flatten(1), images().y
+    gap = layer(x).gather(1, y[:, None]) - layer(x)
+    slope = (layer.weight[y][:, None] - layer.weight[None]).abs().sum(2)
+    return torch.where(slope > 0, gap / slope, torch.inf).amin(1)
+
+
+def test_an_image_broken_at_an_eps_is_broken_at_every_larger_one() -> None:
+    evaluation = measured(linear(), images(), [attacks.pgd(Linf(0.1)), attacks.fgsm(Linf(0.06))])
+    small, large = evaluation.cases
+    assert (small.eps, large.eps) == (0.06, 0.1)
+    assert 0 < small.kept < small.n
+    assert {s.index for s in small.samples if not s.kept} <= {s.index for s in large.samples if not s.kept}
+    assert large.breakers[0].tried == small.kept
+
+
+def test_what_is_proved_is_not_attacked_and_the_bracket_is_not_crossed() -> None:
+    evaluation = measured(linear(), images(), attacks.standard(Linf(0.08), queries=20), certify=True)
+    (case,) = evaluation.cases
+    assert case.bracket.certified == case.kept == int((_smallest() > 0.08).sum())
+    assert case.breakers[0].tried == case.n - case.bracket.certified
+    proved = {sample.index for sample in case.samples if sample.certified}
+    attacked = measured(linear(), images(), attacks.standard(Linf(0.08), queries=20)).cases[0]
+    assert proved <= {sample.index for sample in attacked.samples if sample.kept}
+
+
+def _verdict(sample: Sample) -> tuple[object, ...]:
+    return sample.index, sample.clean, sample.kept, sample.by, sample.backwards
+
+
+@pytest.mark.parametrize("batch", [7, 16, 40])
+def test_no_batch_and_no_order_changes_a_verdict(batch: int) -> None:
+    some, listed = images(), [attacks.pgd(Linf(0.08), steps=5, restarts=2), attacks.square(Linf(0.08), queries=30)]
+    order = torch.randperm(len(some), generator=torch.Generator().manual_seed(batch))
+    one = measured(linear(), some, listed, curve=True).cases[0]
+    other = measured(linear(), some.take(order), listed, curve=True, batch=batch).cases[0]
+    assert 0 < one.kept < one.n
+    assert [_verdict(sample) for sample in one.samples] == [_verdict(sample) for sample in other.samples]
+    for mine, its in zip(one.samples, other.samples, strict=True):
+        assert its.margin == pytest.approx(mine.margin, abs=1e-4)
+        assert its.distance == pytest.approx(mine.distance, abs=1e-5)
+
+
+def test_a_folder_keeps_the_run_and_another_run_is_refused(tmp_path: Path) -> None:
+    listed = attacks.pgd(Linf(0.03), steps=5)
+    one = measured(linear(), images(), listed, folder=tmp_path, curve=True)
+    again = measured(linear(), images(), listed, folder=tmp_path, curve=True)
+    assert (again.rows, again.cases) == (one.rows, one.cases)
+    assert [picture.index for picture in again.pictures] == [picture.index for picture in one.pictures]
+    with pytest.raises(InputError, match="expected the run that .* holds, got another options"):
+        measured(linear(), images(), listed, folder=tmp_path, curve=True, seed=1)
+    fresh = measured(linear(), images(), listed, folder=tmp_path, curve=True, seed=1, fresh=True)
+    assert {sample.seed for sample in fresh.cases[0].samples} == {1}
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 5, 9, 14])
+def test_a_run_that_stops_anywhere_goes_on_to_the_same_records(tmp_path: Path, pieces: int) -> None:
+    listed = [attacks.pgd(Linf(0.03), steps=5), attacks.square(Linf(0.03), queries=20)]
+    whole = measured(linear(), images(), listed, batch=10, curve=True)
+    done = 0
+
+    def stop(now: Now) -> None:
+        nonlocal done
+        done += 1
+        if done > pieces:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measured(linear(), images(), listed, batch=10, curve=True, folder=tmp_path, observe=stop)
+    resumed = measured(linear(), images(), listed, batch=10, curve=True, folder=tmp_path)
+    assert resumed.rows == whole.rows
+    assert _timeless(resumed) == _timeless(whole)
+
+
+def _timeless(evaluation: Evaluation) -> list[Case]:
+    return [
+        replace(case, breakers=tuple(replace(one, seconds=0.0) for one in case.breakers)) for case in evaluation.cases
+    ]
+
+
+def test_pictures_show_what_broke_first_and_what_nearly_did() -> None:
+    evaluation = measured(linear(), images(), attacks.pgd(Linf(0.08)), pictures=2)
+    roles = [picture.role for picture in evaluation.pictures]
+    assert roles == ["broken by the smallest change"] * 2 + ["survives, nearest to breaking"] * 2
+    samples = {sample.index: sample for sample in evaluation.cases[0].samples}
+    broken = sorted(s.distance or 0 for s in samples.values() if not s.kept)
+    assert [samples[picture.index].distance for picture in evaluation.pictures[:2]] == broken[:2]

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
 import pytest
 
 from steelman.evaluation.intervals import clopper_pearson
-from steelman.evaluation.records import Evaluation, Picture, Row
+from steelman.evaluation.records import (
+    Bracket,
+    Breaker,
+    Case,
+    Check,
+    Curve,
+    Evaluation,
+    Picture,
+    Row,
+    Sample,
+    Stage,
+    Verdict,
+)
 
 FGSM = {
     "mnist": (0.9901, 0.9099, 0.8237, 0.7274, 0.5840, 0.4054, 0.2648, 0.1610, 0.0531, 0.0523),
@@ -27,6 +40,34 @@ DEFENDED = {
     ("fashion-mnist", "fgsm"): 0.7393,
     ("fashion-mnist", "pgd"): 0.7291,
 }
+
+
+VOID = {"meta", "img", "br", "line", "path", "use", "rect", "circle"}
+
+
+class Outline(HTMLParser):
+    """What a browser would see: tags, attributes, ids, and whether every element is closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def values(self, name: str) -> list[str]:
+        return [value for _, attributes in self.tags if (value := attributes.get(name)) is not None]
 
 
 def make_row(**changes: Any) -> Row:
@@ -71,6 +112,157 @@ def make_evaluation(*rows: Row, **changes: Any) -> Evaluation:
     """An evaluation with these rows."""
     values: dict[str, Any] = {"title": "A run", "rows": rows, "settings": {}, "versions": {"steelman": "0.1.0"}}
     return Evaluation(**(values | changes))
+
+
+def make_samples(
+    n: int, *, labels: int = 10, seed: int = 0, defended: bool = True, proved: bool = True
+) -> list[Sample]:
+    """As many samples: those of a higher label break at a smaller distance, all of them beyond .15 unless misread."""
+    rng = np.random.default_rng(0)
+    found = []
+    for index in range(n):
+        label = index % labels
+        clean = bool(rng.random() < 0.98)
+        distance = float(0.15 + rng.random() * (0.6 - 0.3 * label / labels))
+        kept = clean and distance > 0.3
+        found.append(
+            Sample(
+                index=index,
+                label=str(label),
+                clean=clean,
+                static=(clean and (kept or bool(rng.random() < 0.8))) if defended else None,
+                kept=kept,
+                certified=(kept and distance > 0.42) if proved else None,
+                by="" if kept else "standard/climb" if clean else "misread",
+                margin=0.3 - distance,
+                distance=distance if clean else 0.0,
+                forwards=200,
+                backwards=100,
+                seed=index,
+            )
+        )
+    return found
+
+
+def make_curve(samples: list[Sample]) -> Curve:
+    """The curve of these samples at 40 eps."""
+    n = len(samples)
+    points = []
+    for eps in np.linspace(0, 0.8, 40):
+        held = sum(sample.clean and (sample.distance or 0.0) > eps for sample in samples)
+        points.append((float(eps), held / n, *clopper_pearson(held, n)))
+    right = sorted(sample.distance or 0.0 for sample in samples if sample.clean)
+    return Curve(points=tuple(points), chance=0.12, median=right[len(right) // 2] if right else None)
+
+
+CHECKS = (
+    Check(name="iterated", claim="PGD is no weaker than one step.", outcome="pass", measured="PGD 62 %, FGSM 71 %."),
+    Check(
+        name="black box",
+        claim="No attack without gradients breaks what those with gradients left.",
+        outcome="pass",
+        measured="Square broke 0 of 713 survivors.",
+    ),
+    Check(name="binarisation", claim="A planted example is found.", outcome="not applicable", measured="No logits."),
+)
+FAILED = Check(
+    name="transfer",
+    claim="No image made on another model breaks what white-box attacks left.",
+    outcome="fail",
+    measured="42 of 713 survivors broke.",
+)
+
+
+def make_case(samples: list[Sample] | None = None, **changes: Any) -> Case:
+    """A case that holds up, of 200 samples unless told otherwise; its counts follow from its samples."""
+    samples = make_samples(200) if samples is None else samples
+    n, kept = len(samples), sum(sample.kept for sample in samples)
+    clean = sum(sample.clean for sample in samples)
+    defended = any(sample.static is not None for sample in samples)
+    certified = sum(bool(s.certified) for s in samples) if any(s.certified is not None for s in samples) else None
+    low, high = clopper_pearson(kept, n)
+    values: dict[str, Any] = {
+        "dataset": "mnist",
+        "classifier": "cnn",
+        "defence": "unet" if defended else "none",
+        "norm": "Linf",
+        "eps": 0.3,
+        "n": n,
+        "clean": clean,
+        "static": sum(bool(sample.static) for sample in samples) if defended else None,
+        "kept": kept,
+        "ci_low": low,
+        "ci_high": high,
+        "spent": 120 * n,
+        "full": 900 * n,
+        "verdict": Verdict(word="holds up"),
+        "bracket": Bracket(
+            certified=certified,
+            attacked=kept,
+            methods=() if certified is None else (("ibp", certified // 2), ("crown-ibp", certified - certified // 2)),
+            why="" if certified is not None else "a stage without bounds: JPEG.",
+        ),
+        "curve": make_curve(samples),
+        "checks": CHECKS,
+        "breakers": (
+            make_breaker("standard", through="", protocol="static", tried=n, broke=n - clean),
+            make_breaker(
+                "standard",
+                tried=clean,
+                broke=clean - kept,
+                parts=(("standard/climb", clean - kept - 2), ("standard/fab", 2)),
+                seconds=192.0,
+            ),
+            make_breaker("square", through="scores of the whole pipeline", tried=kept, broke=0),
+        ),
+        "stages": (
+            Stage(name="0 (JPEG)", gradient="zero", share=0.0, random=False, way="BPDA: JPEG as the identity"),
+            Stage(name="1 (CNN)", gradient="exact", share=1.0, random=False, way="exact gradients"),
+        ),
+        "samples": tuple(samples),
+    }
+    return Case(**(values | changes))
+
+
+def make_breaker(attack: str, **changes: Any) -> Breaker:
+    """What one attack broke, nothing unless told otherwise."""
+    values: dict[str, Any] = {
+        "attack": attack,
+        "through": "the whole pipeline",
+        "protocol": "adaptive",
+        "tried": 100,
+        "broke": 0,
+        "forwards": 123_456,
+        "backwards": 65_432,
+        "seconds": 12.5,
+    }
+    return Breaker(**(values | changes))
+
+
+@pytest.fixture
+def outline() -> type[Outline]:
+    return Outline
+
+
+@pytest.fixture
+def case() -> Callable[..., Case]:
+    return make_case
+
+
+@pytest.fixture
+def samples() -> Callable[..., list[Sample]]:
+    return make_samples
+
+
+@pytest.fixture
+def failed() -> Check:
+    """A check that failed."""
+    return FAILED
+
+
+@pytest.fixture
+def breaker() -> Callable[..., Breaker]:
+    return make_breaker
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from steelman.evaluation.records import Evaluation, Row
-from steelman.report.checks import checks
+from steelman.report.claims import claims
 from steelman.report.findings import collapses, headlines, leaks, unmeasured
 
 Rows = Callable[..., Row]
@@ -13,7 +13,7 @@ Runs = Callable[..., Evaluation]
 
 
 def broken(evaluation: Evaluation) -> list[str]:
-    return [failure for check in checks(evaluation) for failure in check.failures]
+    return [failure for claim in claims(evaluation) for failure in claim.failures]
 
 
 def test_the_headline_is_static_pgd_and_its_adaptive_twin(study: Evaluation) -> None:
@@ -100,7 +100,7 @@ def test_accuracy_must_not_rise_with_eps_under_an_iterated_attack(row: Rows, eva
     assert not broken(evaluation(row(eps=0.1, accuracy=0.5), row(eps=0.2, accuracy=0.51)))
     assert not broken(evaluation(row(eps=0.1, accuracy=0.6), row(eps=0.2, accuracy=0.5)))
     fgsm = [row(attack="fgsm", eps=eps, accuracy=accuracy) for eps, accuracy in ((0.1, 0.5), (0.2, 0.9))]
-    assert not checks(evaluation(*fgsm))
+    assert not claims(evaluation(*fgsm))
 
 
 def test_pgd_must_not_be_weaker_than_fgsm(row: Rows, evaluation: Runs) -> None:

@@ -5,8 +5,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,32 +18,7 @@ Rows = Callable[..., Row]
 Runs = Callable[..., Evaluation]
 Pictures = Callable[..., Picture]
 HOSTILE = "<script>alert(1)</script>\"'&$\\frac{_"
-VOID = {"meta", "img", "br", "line", "path", "use", "rect"}
-
-
-class Outline(HTMLParser):
-    """What a browser would see: tags, attributes, ids, and whether every element is closed."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def values(self, name: str) -> list[str]:
-        return [value for _, attributes in self.tags if (value := attributes.get(name)) is not None]
+Outlines = Callable[[str], Any]
 
 
 @pytest.fixture(scope="module")
@@ -51,29 +26,37 @@ def page(study: Evaluation) -> str:
     return to_html(study)
 
 
-def test_nothing_points_outside(page: str) -> None:
-    outline = Outline(page)
-    for target in outline.values("src") + outline.values("href") + outline.values("xlink:href"):
+def test_nothing_points_outside(page: str, outline: Outlines) -> None:
+    whole = outline(page)
+    for target in whole.values("src") + whole.values("href") + whole.values("xlink:href"):
         assert target.startswith(("#", "data:image/png;base64,"))
     assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", page))
     assert "http://" not in page
     assert "https://" not in page
     assert "@import" not in page
-    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in outline.tags}
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in whole.tags}
 
 
-def test_the_markup_is_whole(page: str) -> None:
-    outline = Outline(page)
-    assert outline.open == []
-    ids = outline.values("id")
+def test_the_markup_is_whole(page: str, outline: Outlines) -> None:
+    whole = outline(page)
+    assert whole.open == []
+    ids = whole.values("id")
     assert len(ids) == len(set(ids))
-    targets = [target[1:] for target in outline.values("href") if target.startswith("#")]
+    targets = [target[1:] for target in whole.values("href") if target.startswith("#")]
     targets += [target[1:] for target in re.findall(r"url\(([^)]*)\)", page)]
-    targets += [name for names in outline.values("aria-labelledby") for name in names.split()]
+    targets += [name for names in whole.values("aria-labelledby") for name in names.split()]
     assert targets
     assert set(targets) <= set(ids)
-    assert [tag for tag, _ in outline.tags].count("h1") == 1
-    assert all(attributes.get("alt") for tag, attributes in outline.tags if tag == "img")
+    assert [tag for tag, _ in whole.tags].count("h1") == 1
+    assert all(attributes.get("alt") for tag, attributes in whole.tags if tag == "img")
+
+
+def test_what_is_scrolled_sideways_does_not_widen_the_page(page: str) -> None:
+    """Words for those who do not see stand outside the flow: only a positioned region keeps them inside."""
+    (scroll,) = re.findall(r"^\.scroll \{(.*?)\}", page, flags=re.MULTILINE | re.DOTALL)
+    (unseen,) = re.findall(r"^\.unseen \{(.*?)\}", page, flags=re.MULTILINE | re.DOTALL)
+    assert "position: absolute" in unseen
+    assert "position: relative" in scroll
 
 
 def test_every_section_is_there(page: str) -> None:
@@ -106,7 +89,7 @@ def test_a_page_survives_the_run_folder(study: Evaluation, page: str, tmp_path: 
     assert to_html(read(tmp_path)) == page
 
 
-def test_names_from_outside_stay_text(row: Rows, picture: Pictures, evaluation: Runs) -> None:
+def test_names_from_outside_stay_text(row: Rows, picture: Pictures, evaluation: Runs, outline: Outlines) -> None:
     names = {"dataset": HOSTILE, "classifier": HOSTILE, "defence": HOSTILE, "attack": HOSTILE, "protocol": HOSTILE}
     rows = [row(**names, table=table, eps=eps, note=HOSTILE) for table in ("1a", "2", "x") for eps in (0.0, 0.1, 0.2)]
     shown = picture(0.1, **names, label=HOSTILE, readings=((HOSTILE, 1.0), (HOSTILE + "?", 0.5), (HOSTILE, 0.5)))
@@ -115,15 +98,17 @@ def test_names_from_outside_stay_text(row: Rows, picture: Pictures, evaluation: 
         *rows, title=HOSTILE, pictures=(shown,), settings=settings, versions={HOSTILE: HOSTILE}, notes=(HOSTILE,)
     )
     text = to_html(run)
-    outline = Outline(text)
-    assert outline.open == []
-    assert "script" not in {tag for tag, _ in outline.tags}
+    whole = outline(text)
+    assert whole.open == []
+    assert "script" not in {tag for tag, _ in whole.tags}
     assert "<script" not in text
     assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") > 30
 
 
 @pytest.mark.parametrize("kind", ["none", "one", "published", "pictures"])
-def test_a_page_makes_do_with_little(kind: str, row: Rows, picture: Pictures, evaluation: Runs) -> None:
+def test_a_page_makes_do_with_little(
+    kind: str, row: Rows, picture: Pictures, evaluation: Runs, outline: Outlines
+) -> None:
     run = {
         "none": evaluation(),
         "one": evaluation(row()),
@@ -131,7 +116,7 @@ def test_a_page_makes_do_with_little(kind: str, row: Rows, picture: Pictures, ev
         "pictures": evaluation(pictures=(picture(0.1),)),
     }[kind]
     text = to_html(run)
-    assert Outline(text).open == []
+    assert outline(text).open == []
     assert ('id="tables"' in text) is (kind in ("one", "published"))
     assert ('id="pictures"' in text) is (kind == "pictures")
     assert 'id="curves"' not in text

@@ -20,7 +20,7 @@ from steelman.attacks.fmn import fmn
 from steelman.attacks.gama import gama, gama_fw
 from steelman.attacks.geoda import geoda
 from steelman.attacks.goals import Break, Confident, Last, Nearest, Worst
-from steelman.attacks.gradients import averaged, exact
+from steelman.attacks.gradients import averaged, blurred, borrowed, exact
 from steelman.attacks.hopskipjump import hopskipjump
 from steelman.attacks.jsma import jsma
 from steelman.attacks.lbfgs import lbfgs
@@ -72,6 +72,8 @@ __all__ = [
     "autoattack",
     "averaged",
     "bim",
+    "blurred",
+    "borrowed",
     "boundary",
     "catalogue",
     "corruptions",

@@ -14,7 +14,7 @@ from steelman.errors import InputError, unknown
 if TYPE_CHECKING:
     from torch import nn
 
-    from steelman.attacks import AnyAttack, Entry
+    from steelman.attacks import AnyAttack
     from steelman.data import Images
     from steelman.threat import Threat
 
@@ -54,7 +54,14 @@ def add_attacks(command: argparse.ArgumentParser) -> None:
     command.add_argument("--size", type=float, help="of one step of bim and pgd")
     command.add_argument("--restarts", type=int, help="of attacks that start at random")
     command.add_argument("--queries", type=int, help="that attacks without gradients may spend on an image")
-    command.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="other settings of the attack")
+    command.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="other settings of the attack; for evaluate any key of its file too, as in attack.eps=0.1",
+    )
     command.add_argument("--surrogate", help="make the attack on another model, mnist/cnn or package.module:factory")
     command.add_argument(
         "--grid", action="store_true", help="only images that 8 bits hold, still adversarial as PNG files"
@@ -104,6 +111,9 @@ def _try(module: nn.Module, images: Images, name: str, wanted: str, shape: tuple
     came = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
     if came != shape:
         raise InputError(f"expected {wanted} of {name} for an image {tuple(x.shape)}, got {came}")
+    if not out.is_floating_point() or not bool(torch.isfinite(out).all()):
+        got = "NaN or infinite ones" if out.is_floating_point() else out.dtype
+        raise InputError(f"expected finite floats of {name} for an image, got {got}")
 
 
 def _name(images: Images) -> str:
@@ -117,6 +127,8 @@ def images(options: argparse.Namespace) -> Images:
     test = data.load(options.data).test
     if options.images < 0:
         raise InputError(f"expected --images as a number of images, or 0 for all, got {options.images}")
+    if not -(2**63) <= options.seed < 2**63:
+        raise InputError(f"expected --seed as a whole number of at most 64 bits, got {options.seed}")
     return test if options.images == 0 or options.images >= len(test) else test.sample(options.images, options.seed)
 
 
@@ -130,16 +142,28 @@ def attacks(options: argparse.Namespace, images: Images) -> list[AnyAttack]:
     made: list[AnyAttack] = []
     for name in options.attack:
         entry = named("pgd" if name == "transfer" else name)
-        settings = _settings(options, name, entry, alone=len(options.attack) == 1)
+        settings = _settings(options, name, alone=len(options.attack) == 1)
         if name == "transfer" and options.surrogate is None:
             raise InputError("expected --surrogate for transfer, the model that it is made on: say mnist/cnn, …")
         if options.eps is None and entry.finds == "within eps":
             raise InputError(f"expected --eps for {name}, which works inside a radius: say --eps 0.1")
         if entry.finds == "outside every ball":
-            made.append(entry(**settings))
+            made.append(_made(name, **settings))
         else:
-            made += [entry(_threat(options, eps), **settings) for eps in options.eps or [math.inf]]
+            made += [_made(name, _threat(options, eps), **settings) for eps in options.eps or [math.inf]]
     return [_through(attack, options, images) for attack in made] if options.surrogate else made
+
+
+def _made(name: str, *threat: Threat, **settings: object) -> AnyAttack:
+    from steelman.attacks import named
+
+    try:
+        return named("pgd" if name == "transfer" else name)(*threat, **settings)
+    except InputError:
+        raise
+    except (TypeError, ValueError, ArithmeticError) as error:
+        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise InputError(f"expected settings that make {name}, got {settings}, but {told}") from None
 
 
 def _threat(options: argparse.Namespace, eps: float) -> Threat:
@@ -161,26 +185,38 @@ def _through(attack: AnyAttack, options: argparse.Namespace, images: Images) -> 
     if name in models.catalogue:
         raise InputError(f"expected a trained --surrogate, got {name}: say mnist/cnn, or package.module:factory")
     surrogate = models.build(name, channels=images.shape[0], classes=images.num_classes).to(device(options.device))
+    _try(surrogate, images, name, f"logits (1, {images.num_classes})", (1, images.num_classes))
     return transfer(attack, surrogate, called=name)
 
 
-def _settings(options: argparse.Namespace, name: str, entry: Entry, *, alone: bool) -> dict[str, object]:
+def takes(name: str) -> set[str]:
+    """Returns the names of the settings that a user can give an attack of the catalogue; of transfer, those of pgd.
+
+    Raises InputError for another name.
+    """
+    from steelman.attacks import named
+
+    parameters = inspect.signature(named("pgd" if name == "transfer" else name).recipe).parameters.items()
+    functions = {key for key, it in parameters if callable(it.default) or "Loss" in str(it.annotation)}
+    return {key for key, _ in parameters} - functions - {"threat", "targeted"}
+
+
+def _settings(options: argparse.Namespace, name: str, *, alone: bool) -> dict[str, object]:
     """What the options say of one attack; with several attacks, what one does not know is for the others."""
-    parameters = inspect.signature(entry.recipe).parameters.items()
-    takes = {key for key, it in parameters if not callable(it.default) and key not in {"threat", "targeted"}}
+    known = takes(name)
     given = {key: getattr(options, key) for key in ("steps", "size", "restarts", "queries")}
     given = {key: value for key, value in given.items() if value is not None}
-    refused = sorted(given.keys() - takes)
+    refused = sorted(given.keys() - known)
     if refused and alone:
         raise InputError(f"expected no --{refused[0]} for {name}, which has none: leave it out")
     for word in options.set:
         key, equals, text = word.partition("=")
         if not equals:
             raise InputError(f"expected --set as NAME=VALUE, got {word!r}")
-        if key not in takes and alone:
-            raise unknown(f"setting of {name}", key, takes)
+        if key not in known and alone:
+            raise unknown(f"setting of {name}", key, known)
         given[key] = parsed(text)
-    return {key: value for key, value in given.items() if key in takes}
+    return {key: value for key, value in given.items() if key in known}
 
 
 def parsed(text: str) -> object:

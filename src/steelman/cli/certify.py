@@ -54,6 +54,7 @@ def run(options: argparse.Namespace) -> int:
     """Certifies, prints the table and writes the folder."""
     import time
 
+    from steelman.attacks.settings import count, fraction
     from steelman.cli.show import console, writable
     from steelman.defences import Smoothed, guard
     from steelman.evaluation.measure import on
@@ -64,6 +65,9 @@ def run(options: argparse.Namespace) -> int:
 
     if any(not radius >= 0 for radius in options.radii):
         raise InputError(f"expected --radii as numbers >= 0, got {options.radii}")
+    for name, value in (("n0", options.n0), ("n", options.n), ("batch size", options.batch_size)):
+        count(value, name)
+    fraction(options.alpha, "alpha")
     images = bring.images(options)
     model = folded(bring.model(options, images))
     purifier = bring.defence(options, images)

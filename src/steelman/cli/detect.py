@@ -65,21 +65,22 @@ def run(options: argparse.Namespace) -> int:
     where = device(options.device)
     classifier, purifier = fitting.beside(options, images)
     classifier = classifier.to(where)
+    asked = _asked(options, everything, purifier)
     writable(options.out)
-    detectors = _detectors(options, everything, classifier, purifier, where)
+    detectors = _detectors(asked, options, everything, classifier, purifier, where)
     x, y = on(classifier, images)
     attacked = {name: _made(attack, name, options, classifier, x, y, images) for name, attack in listed.items()}
     seen = tuple(name for name in listed if name.split(" ")[0] == options.fitted_on)
     name = options.classifier or f"{everything.name}/cnn"
     how = {"fitted_on": options.fitted_on, "seen": seen, "dataset": everything.name, "name": name}
     found = detect(detectors, classifier, (x, y), attacked, seed=options.seed, **how)
-    asked = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
+    said = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
     finish(
         Evaluation(
             title=f"Detectors on {images.name}, fitted on {options.fitted_on} alone",
             rows=(),
             detections=found,
-            settings={key: value for key, value in asked.items() if not callable(value)}
+            settings={key: value for key, value in said.items() if not callable(value)}
             | {"attacks": {name: repr(attack) for name, attack in listed.items()}},
             versions=versions(),
             notes=(NOTE,) if purifier is None else (NOTE, MET),
@@ -113,20 +114,41 @@ def _attacks(options: argparse.Namespace, images: Images) -> dict[str, AnyAttack
     return found
 
 
+def _asked(options: argparse.Namespace, everything: Data, purifier: nn.Module | None) -> list[str]:
+    """The detectors by name or file; all that can be fitted unless told.
+
+    Raises InputError for another name, and where there are no images to fit one on.
+    """
+    from steelman.defences import detectors
+
+    able = [name for name in detectors.catalogue if purifier is not None or not _compares(name)]
+    asked: list[str] = options.detector or able
+    named = [name for name in asked if not Path(name).is_file()]
+    for name in named:
+        if name not in detectors.catalogue:
+            raise InputError(f"expected a detector's name or file, got {name!r}: say one of {', '.join(able)}")
+    if named and everything.train is None:
+        raise InputError(
+            f"expected training images in {everything.name} to fit {named[0]} on, got a test split alone: "
+            "give a folder with train and test, or a file of steelman train detector"
+        )
+    return asked
+
+
 def _detectors(
-    options: argparse.Namespace, everything: Data, classifier: nn.Module, purifier: nn.Module | None, where: str
+    asked: list[str],
+    options: argparse.Namespace,
+    everything: Data,
+    classifier: nn.Module,
+    purifier: nn.Module | None,
+    where: str,
 ) -> dict[str, nn.Module]:
     from steelman.cli.show import console
     from steelman.cli.show import fitting as shown
     from steelman.defences import detectors
     from steelman.training import detector, named
 
-    able = [name for name in detectors.catalogue if purifier is not None or not _compares(name)]
     purifier = None if purifier is None else purifier.to(where)
-    asked = options.detector or able
-    unknown = [name for name in asked if not Path(name).is_file() and name not in detectors.catalogue]
-    if unknown:
-        raise InputError(f"expected a detector's name or file, got {unknown[0]!r}: say one of {', '.join(able)}")
     material = None
     found: dict[str, nn.Module] = {}
     for name in asked:

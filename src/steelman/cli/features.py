@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     """Attacks, draws and writes; or lists the layers."""
     from steelman.cli.show import attacking, console, finish, writable
     from steelman.evaluation import measure
-    from steelman.evaluation.features import feature_maps
+    from steelman.evaluation.features import answers, feature_maps
     from steelman.evaluation.records import Evaluation
     from steelman.files import put_bytes
     from steelman.report.feature_maps import sheet
@@ -67,6 +67,7 @@ def run(options: argparse.Namespace) -> int:
     layers = options.layers or _drawable(model, x[:1], all_of_them=False)
     if not layers:
         raise InputError("expected --layers, as no part of this model gives feature maps: --list shows those that do")
+    answers(model, x[:1], layers)
     writable(options.out)
     with attacking(f"{attack.name} on {images.name}") as observe:
         result = attack(model, x, y, seed=options.seed, indices=images.indices, observe=observe)

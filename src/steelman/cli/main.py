@@ -9,10 +9,10 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
-from steelman.cli import attack, certify, data, detect, evaluate, features, report, reproduce, train
+from steelman.cli import attack, certify, data, detect, evaluate, features, report, reproduce, runs, train
 from steelman.errors import InputError
 
-COMMANDS = (reproduce, evaluate, attack, certify, detect, features, train, report, data)
+COMMANDS = (reproduce, evaluate, runs, attack, certify, detect, features, train, report, data)
 
 
 class Parser(argparse.ArgumentParser):
@@ -20,7 +20,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Prints the message on one line and exits with 2."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: {_line(message)} (see {self.prog} --help)\n")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,17 +45,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.showwarning = _warned
             return int(options.run(options) or 0)
     except InputError as error:
-        print(f"steelman: {error}", file=sys.stderr)  # noqa: T201
+        print(f"steelman: {_line(error)}", file=sys.stderr)  # noqa: T201
         return 2
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(f"steelman: {error}", file=sys.stderr)  # noqa: T201
+        print(f"steelman: {_line(error)}", file=sys.stderr)  # noqa: T201
         return 2
     except KeyboardInterrupt:
         print("steelman: stopped; what is written stays", file=sys.stderr)  # noqa: T201
         return 130
+
+
+def _line(message: object) -> str:
+    """A message on one line, whatever names it quotes."""
+    return " ".join(str(message).splitlines())
 
 
 def _warned(message: Warning | str, *where: object, **more: object) -> None:

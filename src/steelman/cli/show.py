@@ -15,8 +15,8 @@ from rich.text import Text
 
 from steelman import attacks, training
 from steelman.errors import InputError
-from steelman.evaluation.evaluate import Now
 from steelman.evaluation.records import Evaluation
+from steelman.evaluation.run import Now
 from steelman.report import tables
 from steelman.studies.stage import Done
 

@@ -19,7 +19,7 @@ from steelman.defences.smoothing import ABSTAINED, Certificate, Smoothed
 from steelman.defences.straight_through import StraightThrough
 from steelman.defences.transforms import BitDepth, MedianSmoothing, RandomResizePad
 from steelman.defences.variation import TotalVariation
-from steelman.errors import unknown
+from steelman.errors import InputError, unknown
 
 __all__ = [
     "ABSTAINED",
@@ -100,7 +100,7 @@ def build(name: str, *, channels: int = 1, **settings: object) -> nn.Module:
     """Returns an untrained defence by its catalogue name.
 
     settings: its own arguments, by name.
-    Raises InputError for another name, and for settings that it does not have.
+    Raises InputError for another name, and for settings that it does not have or cannot use.
     """
     if name not in catalogue:
         raise unknown("defence", name, catalogue)
@@ -109,4 +109,10 @@ def build(name: str, *, channels: int = 1, **settings: object) -> nn.Module:
         raise unknown(f"setting of {name}", key, takes)
     if "channels" in takes:
         settings = {"channels": channels, **settings}
-    return catalogue[name](**settings)
+    try:
+        return catalogue[name](**settings)
+    except InputError:
+        raise
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise InputError(f"expected settings that build {name}, but {told}") from None

@@ -99,6 +99,10 @@ class PuVAE(nn.Module):
             setattr(other, part, getattr(self, part))
         return other.train(self.training)
 
+    def stand_ins(self) -> dict[str, nn.Module]:
+        """Returns what an attacker differentiates in its place: the mean over classes, where the choice is hard."""
+        return {"class-marginal": self.with_settings(choice="marginal")} if self.choice == "nearest" else {}
+
     def forward(self, x: Tensor) -> Tensor:
         door.check(self, x, self.channels, self.side)
         made = self.reconstructions(x)

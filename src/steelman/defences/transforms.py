@@ -76,7 +76,7 @@ class RandomResizePad(nn.Module):
 
     def __init__(self, ratio: float = RATIO, grow: bool = False) -> None:
         super().__init__()
-        if not 1 < ratio <= 4:
+        if not isinstance(ratio, int | float) or not 1 < ratio <= 4:
             raise InputError(f"expected ratio above 1 and up to 4, got {ratio!r}: the paper's is 331/299")
         self.settings = {"ratio": ratio, "grow": grow}
         self.ratio, self.grow = ratio, grow

@@ -34,9 +34,9 @@ class TotalVariation(nn.Module):
 
     def __init__(self, weight: float = 0.03, drop: float = 0.5, steps: int = 40, gradient: str = "exact") -> None:
         super().__init__()
-        if not (math.isfinite(weight) and weight >= 0):
+        if not (isinstance(weight, int | float) and math.isfinite(weight) and weight >= 0):
             raise InputError(f"expected weight as a number >= 0, got {weight!r}: the paper's is .03")
-        if not 0 <= drop < 1:
+        if not isinstance(drop, int | float) or not 0 <= drop < 1:
             raise InputError(f"expected drop as a chance in [0, 1), got {drop!r}: the paper's is .5")
         if not isinstance(steps, int) or not 1 <= steps <= 4096:
             raise InputError(f"expected steps as a whole number from 1 to 4096, got {steps!r}: say steps=40")

@@ -1,35 +1,28 @@
-"""Evaluate a classifier, defended or not: static and adaptive side by side."""
+"""Evaluate a classifier, defended or not: what survives an attacker who knows everything, and whether to trust it."""
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from steelman.attacks import AnyAttack, Cascade, Nearest, Progress, Worst
+from steelman.attacks import AnyAttack, Cascade
 from steelman.data import Images
-from steelman.errors import InputError
-from steelman.evaluation import measure
-from steelman.evaluation.pictures import picture
-from steelman.evaluation.records import WORST, Evaluation, Picture, Row
+from steelman.evaluation import checks, measure
+from steelman.evaluation.aims import Aim, aims, full_cost
+from steelman.evaluation.assembly import assembled
+from steelman.evaluation.attacker import Attacker, knowing
+from steelman.evaluation.bench import Bench
+from steelman.evaluation.pictures import pictured
+from steelman.evaluation.records import Check, Evaluation
+from steelman.evaluation.run import Observer, Options, Run
+from steelman.evaluation.store import Store, of_tensor
 from steelman.weights import digest
-
-
-@dataclass(frozen=True)
-class Now:
-    """What an observer hears: which attack is running, as one of how many, and how far it is."""
-
-    title: str
-    at: int
-    of: int
-    progress: Progress
-
-
-Observer = Callable[[Now], None]
 
 
 def evaluate(
@@ -42,167 +35,122 @@ def evaluate(
     defence: str | None = None,
     seed: int = 0,
     pictures: int = 4,
+    batch: int = 250,
+    each: bool = False,
+    certify: bool = True,
+    curve: bool = True,
+    check: bool = True,
+    folder: Path | str | None = None,
+    fresh: bool = False,
+    about: Mapping[str, Any] | None = None,
     observe: Observer | None = None,
 ) -> Evaluation:
-    """Returns what a classifier keeps under attack, as records that save as a report.
+    """Returns what a classifier keeps under attack, and whether that figure can be trusted, as records.
+
+    The attacker knows the whole pipeline. Attacks of one norm and eps are one worst case, each made on what the ones
+    before left whole; what is proved is not attacked. An image broken at an eps is broken at every larger one.
 
     model: from [0, 1] images to logits; with its defence in front, if it has one.
     attacks: one or several, each at its own eps.
     undefended: the classifier without its defence. Then every attack is also made on it alone and the result given to
     the model: the static figure, which says how the defence does against an attacker who does not know of it.
-    defence: its name for the report.  pictures: how many images to keep for it, from each attack.
-    Raises InputError for images, labels or a model that do not fit, and for targeted attacks.
+    defence: its name for the report.  pictures: how many images of each kind to keep for it.
+    batch: images that are worked on together; it changes no verdict.  each: make every attack on every image.
+    certify, curve, check: whether to try proofs, other radii, and the trust checks.
+    folder: where the run is journaled; a killed run goes on there when it is called again.  fresh: begin again.
+    about: JSON values for the report, as the command that began it.
+    Raises InputError for images, labels or a model that do not fit, for targeted attacks, and for a folder that cannot
+    be written or holds another run.
     """
     started = time.monotonic()
-    listed = tuple(attacks) if isinstance(attacks, Sequence) else (attacks,)
-    if not listed:
-        raise InputError("expected at least one attack, got none")
-    if any(attack.targeted for attack in listed):
-        raise InputError("expected untargeted attacks, got a targeted one: its labels would be wanted classes")
+    goals = aims(attacks)
+    options = Options(seed=seed, batch=batch, each=each, certify=certify, curve=curve, check=check)
+    x, y = _first(model, images)
+    attacker = knowing(model, x, y, seed=seed)
     label = defence or ("defended" if undefended is not None else "none")
-    bench = _Bench(model, undefended, images, name, label, seed, pictures)
-    rows = _clean(bench)
-    shown: list[Picture] = []
-    survivors: dict[tuple[str, float], list[tuple[AnyAttack, Tensor]]] = {}
-    for at, attack in enumerate(listed):
-        hear = None if observe is None else _relay(observe, attack, at, len(listed))
-        found, kept, holds = _attacked(bench, attack, hear)
-        rows += found
-        shown += kept
-        if _bounded(attack):
-            survivors.setdefault((attack.threat.ball.name, _eps(attack)), []).append((attack, holds))
-    for several in survivors.values():
-        if len(several) > 1:
-            all_hold = torch.stack([holds for _, holds in several]).all(0)
-            rows.append(bench.row(all_hold, label, several[0][0], "adaptive", name=WORST))
-    notes = ["The adaptive figure is what counts: its attacker goes through the whole pipeline."]
-    if measure.is_random(model, *measure.on(model, images)):
-        notes.append(
-            f"The model answers differently when asked twice: its attackers average {measure.DRAWS} answers (EOT)."
-        )
-    if undefended is not None and any(isinstance(attack, Cascade) for attack in listed):
-        notes.append(
-            "The static figure of a cascade is made with the first image that broke the classifier, which is the least "
-            "that could be done to it: a defence in front may look good for that alone."
-        )
-    settings = {
-        "attacks": [repr(attack) for attack in listed],
-        "seed": seed,
-        "precision": "static in fp32; adaptive searched in bf16 where the device has it, judged in fp32",
-        "model SHA-256": digest(model),
-        "data": images.name,
+    names = {"dataset": images.name.removesuffix(" test"), "classifier": name, "defence": label}
+    decides = _decides(model, undefended, images, goals, options)
+    more = {
+        "names": names,
+        "aims": [_plain(aim, attacker, images.num_classes) for aim in goals],
+        "each": each,
+        "stages": [asdict(stage) for stage in attacker.stages],
+        "versions": measure.versions(),
+        "began": time.strftime("%Y-%m-%d %H:%M:%S"),
+        **(about or {}),
     }
-    return Evaluation(
-        title=f"{name} on {images.name}",
-        rows=tuple(rows),
-        pictures=tuple(shown),
-        settings=settings,
-        versions=measure.versions(),
-        notes=tuple(notes),
-        seconds=time.monotonic() - started,
-    )
-
-
-@dataclass(frozen=True)
-class _Bench:
-    model: nn.Module
-    undefended: nn.Module | None
-    images: Images
-    name: str
-    defence: str
-    seed: int
-    pictures: int
-
-    def row(
-        self, correct: Tensor, defence: str, attack: AnyAttack | None, protocol: str, name: str | None = None
-    ) -> Row:
-        """The record of a cell; no attack means clean images."""
-        return measure.row(
-            correct,
-            table="evaluate",
-            dataset=self.images.name.removesuffix(" test"),
-            classifier=self.name,
-            defence=defence,
-            attack=name or (attack.name if attack else "none"),
-            eps=_eps(attack) if attack else 0.0,
-            protocol=protocol,
-            norm=_norm(attack) if attack else "Linf",
+    with Store(None if folder is None else Path(folder), decides, more, fresh=fresh) as store:
+        store.list_images(images.indices.tolist(), [images.classes[k] for k in images.labels.tolist()])
+        bench = Bench(attacker, undefended, images, x.device, seed, keeps=folder is not None)
+        Run(bench, model, goals, store, options, observe).everything()
+        if check:
+            _judge(store, goals)
+        spent = float(store.about().get("seconds", 0.0)) + time.monotonic() - started
+        store.tell(finished=True, seconds=round(spent, 1))
+        cases, rows = assembled(store)
+        shown = pictured(store, cases, images, model, undefended, pictures, x.device)
+        settings = {
+            "attacks": [repr(attack) for aim in goals for attack in aim.attacks],
+            **asdict(options),
+            "precision": "static in fp32; adaptive searched in bf16 where the device has it, judged in fp32",
+            "model SHA-256": decides["model"],
+            "data": images.name,
+            **(about or {}),
+        }
+        return Evaluation(
+            title=f"{name} on {images.name}" if label == "none" else f"{name} behind {label} on {images.name}",
+            rows=rows,
+            pictures=shown,
+            cases=cases,
+            settings=settings,
+            versions=store.about()["versions"],
+            notes=tuple(_notes(attacker, goals, undefended)),
+            seconds=spent,
         )
 
 
-def _relay(observe: Observer, attack: AnyAttack, at: int, of: int) -> Callable[[Progress], None]:
-    title = f"{attack.name} {attack.threat.ball.name} {_eps(attack):g}" if _bounded(attack) else attack.name
-    return lambda progress: observe(Now(title, at, of, progress))
+def _first(model: nn.Module, images: Images) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first few images on the model's device, by which its stages are judged, whatever the order they came in."""
+    return measure.on(model, images.take(images.indices.argsort()[:32]))
 
 
-def _eps(attack: AnyAttack) -> float:
-    eps = attack.threat.eps
-    if isinstance(eps, Tensor) and eps.dim():
-        raise InputError("expected one eps for every image in an evaluation, got one for each: evaluate them apart")
-    if math.isfinite(float(eps)):
-        return float(eps)
-    if isinstance(getattr(attack, "goal", None), Nearest):
-        raise InputError(f"expected a radius for {attack.name}, as what breaks inside it is counted: say eps, or --eps")
-    return 0.0
+def _decides(
+    model: nn.Module, undefended: nn.Module | None, images: Images, goals: tuple[Aim, ...], options: Options
+) -> dict[str, Any]:
+    """What decides the results: a run of other values is another run."""
+    known = measure.versions()
+    return {
+        "model": digest(model),
+        "layout": str(model),
+        "undefended": None if undefended is None else digest(undefended),
+        "images": of_tensor(images.images),
+        "labels": of_tensor(images.labels),
+        "places": of_tensor(images.indices),
+        "attacks": [repr(attack) for aim in goals for attack in aim.attacks],
+        "options": asdict(options),
+        "steelman": known["steelman"],
+        "torch": known["torch"],
+    }
 
 
-def _norm(attack: AnyAttack) -> str:
-    """The norm that an attack is measured in, "none" where no ball describes it."""
-    return attack.threat.ball.name if _bounded(attack) else "none"
+def _plain(aim: Aim, attacker: Attacker, classes: int) -> dict[str, Any]:
+    full = sum(full_cost(attack, classes) for attack in aim.attacks) * max(1, len(attacker.ways)) * attacker.draws
+    return {"norm": aim.norm, "eps": aim.eps, "full": full, "title": aim.title}
 
 
-def _bounded(attack: AnyAttack) -> bool:
-    eps = attack.threat.eps
-    return isinstance(eps, Tensor) or math.isfinite(eps)
+def _judge(store: Store, goals: tuple[Aim, ...]) -> None:
+    cases, _ = assembled(store)
+    for aim, case in zip(goals, cases, strict=True):
+        found = [Check(**one) for one in store.fact(aim.place, "checks") or ()]
+        store.keep(aim.place, "verdict", asdict(checks.verdict(found, n=case.n, kept=case.kept)))
 
 
-def _clean(bench: _Bench) -> list[Row]:
-    x, y = measure.on(bench.model, bench.images)
-    behind = measure.right(bench.model, x, y, seed=bench.seed)
-    rows = [bench.row(behind, bench.defence, None, "adaptive")]
-    if bench.undefended is not None:
-        rows.insert(0, bench.row(measure.right(bench.undefended, x, y), "none", None, "static"))
-        rows.append(bench.row(behind, bench.defence, None, "static"))
-    return rows
-
-
-def _attacked(
-    bench: _Bench, attack: AnyAttack, hear: Callable[[Progress], None] | None
-) -> tuple[list[Row], list[Picture], Tensor]:
-    """The rows and pictures of one attack, and which images survive it."""
-    x, y = measure.on(bench.model, bench.images)
-    rows: list[Row] = []
-    if bench.undefended is not None:
-        # a cascade with every step taken would cost as much for every image as for the hardest
-        crafted = attack if isinstance(attack, Cascade) else attack.with_goal(Worst())
-        result = crafted(bench.undefended, x, y, seed=bench.seed, indices=bench.images.indices, observe=hear)
-        rows.append(bench.row(~result.broken, "none", attack, "static"))
-        kept = measure.right(bench.model, result.x, y, seed=bench.seed, abstention="right")
-        rows.append(bench.row(kept, bench.defence, attack, "static"))
-    kept, worst = measure.survive(
-        [attack], bench.model, x, y, indices=bench.images.indices, seed=bench.seed, observe=hear
-    )
-    rows.append(bench.row(kept, bench.defence, attack, "adaptive"))
-    return rows, _pictures(bench, attack, worst, ~kept), kept
-
-
-def _pictures(bench: _Bench, attack: AnyAttack, hurt: Tensor, broken: Tensor) -> list[Picture]:
-    """Broken images first: they are what a reader wants to see."""
-    order = torch.argsort(broken.int(), descending=True, stable=True)[: bench.pictures].tolist()
-    purifier = bench.model[0] if bench.undefended is not None and isinstance(bench.model, nn.Sequential) else None
-    classifier = bench.undefended if bench.undefended is not None else bench.model
-    return [
-        picture(
-            bench.images,
-            place,
-            hurt[place],
-            purifier,
-            classifier,
-            classifier_name=bench.name,
-            defence=bench.defence,
-            attack=attack.name,
-            eps=_eps(attack),
-            protocol="adaptive",
+def _notes(attacker: Attacker, goals: tuple[Aim, ...], undefended: nn.Module | None) -> list[str]:
+    notes = ["The adaptive figure is what counts: its attacker goes through the whole pipeline."]
+    if attacker.random:
+        notes.append(
+            f"The model answers differently when asked twice: its attackers average {attacker.draws} answers (EOT)."
         )
-        for place in order
-    ]
+    if undefended is not None and any(isinstance(attack, Cascade) for aim in goals for attack in aim.attacks):
+        notes.append("The static figure beside a cascade is made by PGD on the bare classifier, every step taken.")
+    return notes

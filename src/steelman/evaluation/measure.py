@@ -5,23 +5,21 @@ from __future__ import annotations
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from steelman.attacks import AnyAttack, Progress, averaged
+from steelman.attacks import Progress
 from steelman.data import Images
 from steelman.evaluation.intervals import clopper_pearson
 from steelman.evaluation.records import Row
 from steelman.victim import Abstention, Mode, Victim
 
 Observer = Callable[[Progress], None]
-
-DRAWS = 10
-"""Answers of a random model that are averaged."""
 
 
 def probabilities(
@@ -37,7 +35,7 @@ def probabilities(
     return torch.cat(parts).softmax(1)
 
 
-def right(
+def margins(
     model: nn.Module,
     x: Tensor,
     y: Tensor,
@@ -48,7 +46,7 @@ def right(
     draws: int = 1,
     abstention: Abstention = "a class",
 ) -> Tensor:
-    """Returns (N,) bool: which images the model reads as y and as nothing else.
+    """Returns (N,): how far the best other class leads, positive where an image is not read as y alone.
 
     draws: answers that are averaged, as for a model that answers differently when it is asked twice.
     abstention: whether to abstain is "right", as on an adversarial image, or never so, as on a clean one.
@@ -57,8 +55,16 @@ def right(
     with Victim(model, mode=mode, seed=seed, device=x.device, abstention=abstention) as victim:
         for a, b in zip(x.split(batch), y.split(batch), strict=True):
             logits = torch.stack([victim.logits(a, b) for _ in range(draws)]).mean(0)
-            parts.append(victim.margin(logits, b) <= 0)
+            parts.append(victim.margin(logits, b))
     return torch.cat(parts)
+
+
+def right(model: nn.Module, x: Tensor, y: Tensor, **settings: Any) -> Tensor:
+    """Returns (N,) bool: which images the model reads as y and as nothing else.
+
+    settings: as of `margins`.
+    """
+    return margins(model, x, y, **settings) <= 0
 
 
 def is_random(model: nn.Module, x: Tensor, y: Tensor) -> bool:
@@ -66,44 +72,6 @@ def is_random(model: nn.Module, x: Tensor, y: Tensor) -> bool:
     x, y = x[:32], y[:32]
     with Victim(model, device=x.device) as victim:
         return not torch.equal(victim.logits(x, y), victim.logits(x, y))
-
-
-def survive(
-    attacks: Sequence[AnyAttack],
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    *,
-    indices: Tensor,
-    seed: int = 0,
-    draws: int = DRAWS,
-    precision: str = "auto",
-    observe: Observer | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Returns (kept, x'): which images survive every attack, (N,) bool, and each one's worst image, (N, *S).
-
-    The attacks go through the whole model, each on what still survives. A random model is attacked and judged by the
-    mean of `draws` answers, and what broke is judged again on fresh ones: a lucky draw in the search does not count.
-    """
-    draws = draws if is_random(model, x, y) else 1
-    worst = x.clone()
-    alive = torch.arange(len(x), device=x.device)
-    for at, attack in enumerate(attacks):
-        if not len(alive):
-            break
-        looking = attack.through(averaged(draws)) if draws > 1 else attack
-        hear = None if observe is None else part(observe, at, len(attacks))
-        result = looking(
-            model, x[alive], y[alive], seed=seed, indices=indices.to(x.device)[alive], precision=precision, observe=hear
-        )
-        worst[alive] = result.x
-        holds = ~result.broken
-        if draws > 1:
-            holds = right(model, result.x, y[alive], seed=seed + 1, draws=draws, abstention="right")
-        alive = alive[holds]
-    kept = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    kept[alive] = True
-    return kept, worst
 
 
 def part(observe: Observer, at: int, of: int) -> Observer:

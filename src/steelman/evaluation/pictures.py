@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,7 +11,8 @@ from torch import Tensor, nn
 
 from steelman.data import Images
 from steelman.evaluation.measure import probabilities
-from steelman.evaluation.records import Picture
+from steelman.evaluation.records import Case, Picture, Sample
+from steelman.evaluation.store import Store
 from steelman.victim import Victim
 
 
@@ -25,6 +28,7 @@ def picture(
     attack: str,
     eps: float,
     protocol: str,
+    role: str = "",
 ) -> Picture:
     """Returns the record of one image.
 
@@ -49,9 +53,71 @@ def picture(
         label=images.classes[int(label)],
         images=_pixels(way),
         readings=(readings[0], readings[1], readings[2]),
+        role=role,
     )
 
 
 def _pixels(x: Tensor) -> NDArray[np.uint8]:
     pixels: NDArray[np.uint8] = (x.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     return pixels
+
+
+def pictured(
+    store: Store,
+    cases: tuple[Case, ...],
+    images: Images,
+    model: nn.Module,
+    undefended: nn.Module | None,
+    most: int,
+    device: torch.device,
+) -> tuple[Picture, ...]:
+    """Returns, of each case, images broken by the smallest change, and survivors that came nearest to breaking.
+
+    most: of each kind.
+    """
+    purifier = model[0] if undefended is not None and isinstance(model, nn.Sequential) else None
+    classifier = undefended if undefended is not None else model
+    places = {number: place for place, number in enumerate(images.indices.tolist())}
+    found = []
+    for at, case in enumerate(cases):
+        for sample, role in _chosen(case, most):
+            hurt, attack = _worst(store, at, sample)
+            if hurt is not None:
+                found.append(
+                    picture(
+                        images,
+                        places[sample.index],
+                        hurt.to(device),
+                        purifier,
+                        classifier,
+                        classifier_name=case.classifier,
+                        defence=case.defence,
+                        attack=attack,
+                        eps=case.eps,
+                        protocol="adaptive",
+                        role=role,
+                    )
+                )
+    return tuple(found)
+
+
+def _chosen(case: Case, most: int) -> list[tuple[Sample, str]]:
+    broken = [sample for sample in case.samples if sample.clean and not sample.kept]
+    broken.sort(key=lambda sample: (math.inf if sample.distance is None else sample.distance, sample.index))
+    holding = [sample for sample in case.samples if sample.kept and not sample.certified]
+    holding.sort(key=lambda sample: (-sample.margin, sample.index))
+    first = [(sample, "broken by the smallest change") for sample in broken[:most]]
+    return first + [(sample, "survives, nearest to breaking") for sample in holding[:most]]
+
+
+def _worst(store: Store, place: int, sample: Sample) -> tuple[Tensor | None, str]:
+    """The image that broke a sample, or the one that came nearest, and the attack that made it."""
+    steps = [step for step in store.steps(place) if step.protocol not in ("certificate", "static")]
+    nearest: tuple[Tensor | None, str] = None, "none"
+    for step in steps:
+        hurt = store.image(step, sample.index)
+        if hurt is not None:
+            nearest = hurt, step.attack
+            if sample.by and sample.by.split("/")[0] == step.attack:
+                break
+    return nearest

@@ -27,6 +27,7 @@ _SHAPES = (
     "M22 11l5-9h-10z",
     "M20 1h4v3h3v4h-3v3h-4v-3h-3v-4h3z",
 )
+_JOINED = "stroke-linejoin: round; stroke-linecap: butt"
 _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "steelman",
@@ -57,16 +58,16 @@ def svg(chart: Chart, prefix: str) -> str:
     return drawn(lambda axes: _paint(axes, chart), prefix)
 
 
-def drawn(paint: Callable[[Axes], None], prefix: str) -> str:
+def drawn(paint: Callable[[Axes], None], prefix: str, size: tuple[float, float] = (3.9, 2.75)) -> str:
     """Returns what is painted on one pair of axes as an SVG element for the middle of a page.
 
-    prefix: what its ids start with, different for every drawing of a page.
+    prefix: what its ids start with, different for every drawing of a page.  size: width and height, in inches.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     with rc_context(_SETTINGS):
-        figure = Figure(figsize=(3.9, 2.75), layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         figure.patch.set_alpha(0.0)
         axes = figure.add_subplot()
         axes.patch.set_alpha(0.0)
@@ -144,9 +145,10 @@ def _inline(drawing: str, prefix: str) -> str:
     """Returns the SVG element alone: ids made unique, colours handed to the page, no address and no date in it."""
     body = re.sub(r"<metadata>.*?</metadata>", "", drawing[drawing.index("<svg") :], flags=re.DOTALL)
     box = re.search(r'viewBox="[^"]*"', body)
-    text = (
-        f'<svg {box.group() if box else ""} aria-hidden="true" focusable="false">{body[body.index(">") + 1 :].strip()}'
-    )
+    open_tag = f'<svg {box.group() if box else ""} aria-hidden="true" focusable="false" style="{_JOINED}">'
+    # A style element inside the drawing would hold for the whole page around it.
+    inner = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", body[body.index(">") + 1 :], flags=re.DOTALL)
+    text = f"{open_tag}{inner.strip()}"
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
     text = re.sub(r'(?:xlink:)?href="#', f'href="#{prefix}-', text)
     text = text.replace("url(#", f"url(#{prefix}-")

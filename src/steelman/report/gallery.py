@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from steelman.evaluation.records import Picture
+from steelman.evaluation.records import Case, Picture
 from steelman.report import wording
 
 SHOWN = 400
 _BYTES = 3_300_000
 _SMALLEST, _LARGEST = 16, 224
 _FACTORS = (100.0, 50.0, 20.0, 10.0, 5.0, 3.0, 2.0, 1.0, 0.5)
+_Group = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -37,17 +38,18 @@ class Cell:
 
 @dataclass(frozen=True)
 class Strip:
-    """One picture on its way, in four cells."""
+    """One picture on its way, in four cells.  details: what else is known of it, a few words each."""
 
     eps: str
     label: str
     index: int
     cells: tuple[Cell, Cell, Cell, Cell]
+    details: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Wall:
-    """The strips of one data set, attack, protocol and pipeline, by eps."""
+    """The strips that belong together: of one reason to be shown, or of one attack and protocol; of one pipeline."""
 
     title: str
     pipeline: str
@@ -55,23 +57,55 @@ class Wall:
     strips: tuple[Strip, ...]
 
 
-def walls(pictures: Sequence[Picture]) -> tuple[Wall, ...]:
-    """Returns the first `SHOWN` pictures in groups, no larger than a page of a few megabytes can hold."""
+def walls(pictures: Sequence[Picture], cases: Sequence[Case] = ()) -> tuple[Wall, ...]:
+    """Returns the first `SHOWN` pictures in groups, no larger than a page of a few megabytes can hold.
+
+    Pictures with a role come first, grouped by it and as they were given; the others by attack, sorted by eps.
+    cases: what is known of the distances at which these images break.
+    """
     shown = pictures[:SHOWN]
     side = _side(shown)
-    groups: dict[tuple[str, str, str, str, str], list[Picture]] = {}
-    for picture in sorted(shown, key=_protocol_order):
-        key = picture.dataset, picture.attack, picture.protocol, picture.classifier, picture.defence
-        groups.setdefault(key, []).append(picture)
-    return tuple(
-        Wall(
-            f"{wording.dataset(dataset)}, {wording.attack(attack)}, {protocol}",
-            f"{classifier}, {wording.defence(defence)}",
-            defence != "none",
-            tuple(_strip(picture, side) for picture in sorted(members, key=lambda p: (p.eps, p.index))),
-        )
-        for (dataset, attack, protocol, classifier, defence), members in groups.items()
-    )
+    distances = _distances(cases)
+    groups: dict[_Group, list[Picture]] = {}
+    for picture in sorted(shown, key=lambda picture: (not picture.role, _protocol_order(picture) * (not picture.role))):
+        groups.setdefault(_group(picture), []).append(picture)
+    return tuple(_wall(members, side, distances) for members in groups.values())
+
+
+def _group(picture: Picture) -> _Group:
+    pipeline = picture.dataset, picture.classifier, picture.defence
+    if picture.role:
+        return "role", picture.role, wording.eps(picture.eps), *pipeline
+    return "attack", picture.attack, picture.protocol, *pipeline
+
+
+def _wall(members: list[Picture], side: int, distances: Mapping[tuple[object, ...], float]) -> Wall:
+    first = members[0]
+    pipeline = f"{first.classifier}, {wording.defence(first.defence)}"
+    ordered = members if first.role else sorted(members, key=lambda p: (p.eps, p.index))
+    strips = tuple(_strip(picture, side, distances.get(_place(picture, picture.index))) for picture in ordered)
+    if first.role:
+        title = f"{first.role[0].upper()}{first.role[1:]}"
+        at = f" at ε {wording.eps(first.eps)}" if first.eps else ""
+        return Wall(title, f"{wording.dataset(first.dataset)}, {pipeline}{at}", first.defence != "none", strips)
+    title = f"{wording.dataset(first.dataset)}, {wording.attack(first.attack)}, {first.protocol}"
+    return Wall(title, pipeline, first.defence != "none", strips)
+
+
+def _distances(cases: Sequence[Case]) -> dict[tuple[object, ...], float]:
+    """Returns the distance at which each image breaks, where its pipeline and eps name one case only."""
+    named = [(case.dataset, case.classifier, case.defence, case.eps) for case in cases]
+    return {
+        _place(case, sample.index): sample.distance
+        for case, name in zip(cases, named, strict=True)
+        if named.count(name) == 1
+        for sample in case.samples
+        if sample.distance is not None
+    }
+
+
+def _place(of: Case | Picture, index: int) -> tuple[object, ...]:
+    return of.dataset, of.classifier, of.defence, of.eps, index
 
 
 def amplified(clean: NDArray[np.uint8], adversarial: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
@@ -85,7 +119,7 @@ def amplified(clean: NDArray[np.uint8], adversarial: NDArray[np.uint8]) -> tuple
     return np.clip(np.rint(255 * (0.5 + k * difference)), 0, 255).astype(np.uint8), k
 
 
-def _strip(picture: Picture, side: int) -> Strip:
+def _strip(picture: Picture, side: int, distance: float | None) -> Strip:
     clean, adversarial, purified = picture.images
     perturbation, k = amplified(clean, adversarial)
     known = f"image {picture.index}, class {picture.label}"
@@ -96,7 +130,9 @@ def _strip(picture: Picture, side: int) -> Strip:
     ]
     uri, size = _uri(perturbation, side)
     noise = Cell(uri, size, f"{known}, perturbation times {k:g}", f"× {k:g}", "", None)
-    return Strip(wording.eps(picture.eps), picture.label, picture.index, (read[0], noise, read[1], read[2]))
+    told = [wording.attack(picture.attack) if picture.role else "", f"breaks at {distance:.3g}" if distance else ""]
+    details = tuple(filter(None, told))
+    return Strip(wording.eps(picture.eps), picture.label, picture.index, (read[0], noise, read[1], read[2]), details)
 
 
 def _cell(image: NDArray[np.uint8], side: int, alt: str, reading: tuple[str, float], label: str) -> Cell:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from steelman.errors import InputError
 from steelman.evaluation.records import Evaluation
 from steelman.files import put_bytes
-from steelman.report import drawing, feature_maps, findings, gallery, meaning, roc, wording
-from steelman.report.checks import checks
+from steelman.report import attackers, drawing, eps_curve, feature_maps, findings, gallery, meaning, roc, rungs, wording
+from steelman.report.blocks import blocked, blocks, reruns
+from steelman.report.claims import claims
 from steelman.report.curves import charts
 from steelman.report.duels import arenas
+from steelman.report.opening import tally
 from steelman.report.tabulation import latencies, tables
 
 if TYPE_CHECKING:
@@ -34,11 +36,15 @@ def to_html(evaluation: Evaluation) -> str:
 
     Raises InputError if the extra `report` is not installed.
     """
-    template = _template()
-    drawn = charts(evaluation)
-    return template.render(
+    page = template("page.html.jinja")
+    told_by_cases = any(case.curve for case in evaluation.cases)
+    drawn = () if told_by_cases else charts(evaluation)
+    command, config = reruns(evaluation)
+    told = {"command"} | ({"config"} if config else set())
+    others = {name: value for name, value in evaluation.settings.items() if name not in told}
+    return page.render(
         evaluation=evaluation,
-        style=(_HERE / "style.css").read_text(encoding="utf-8"),
+        style=style("style.css", *(["cases.css"] if evaluation.cases else [])),
         headlines=findings.headlines(evaluation),
         collapses=findings.collapses(evaluation),
         unmeasured=findings.unmeasured(evaluation),
@@ -49,29 +55,45 @@ def to_html(evaluation: Evaluation) -> str:
         rocs=[(panel, roc.svg(panel, f"r{i}")) for i, panel in enumerate(roc.panels(evaluation.detections))],
         printed=any(series.published for chart in drawn for series in chart.series),
         swatch=drawing.swatch,
-        walls=gallery.walls(evaluation.pictures),
+        walls=gallery.walls(evaluation.pictures, evaluation.cases),
         plates=feature_maps.plates(evaluation.features),
         noises=feature_maps.noises(evaluation.features),
         hidden=max(0, len(evaluation.pictures) - gallery.SHOWN),
         latencies=latencies(evaluation),
         protocols=meaning.protocols(row.protocol for row in evaluation.rows),
         general=meaning.GENERAL,
-        checks=checks(evaluation),
-        command=evaluation.settings.get("command"),
-        settings=wording.settings({k: v for k, v in evaluation.settings.items() if k != "command"}),
+        claims=[claim for claim in claims(evaluation) if claim.failures or not evaluation.cases],
+        blocks=blocks(evaluation),
+        tally=tally(evaluation),
+        attackers=attackers,
+        blocked=blocked,
+        command=command,
+        config=config,
+        settings=wording.settings(others),
+        eps_curve=eps_curve,
+        rungs=rungs,
         wording=wording,
     )
 
 
-def _template() -> Template:
-    for name in ("matplotlib", "jinja2"):
+def style(*names: str) -> str:
+    """Returns the text of these style sheets."""
+    return "".join((_HERE / name).read_text(encoding="utf-8") for name in names)
+
+
+def template(name: str) -> Template:
+    """Returns a template of a page, which escapes all that it is given.
+
+    Raises InputError if the extra `report` is not installed.
+    """
+    for needed in ("matplotlib", "jinja2"):
         try:
-            importlib.import_module(name)
+            importlib.import_module(needed)
         except ImportError:
-            raise InputError(f"expected {name} for an HTML report, found none: install steelman[report]") from None
+            raise InputError(f"expected {needed} for an HTML report, found none: install steelman[report]") from None
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.get_template("page.html.jinja")
+    return environment.get_template(name)

@@ -37,11 +37,11 @@ class Table:
 
     def to_markdown(self) -> str:
         """Returns the table as Markdown, with a heading of the third level."""
-        lines = [f"### {_plain(self.title)}", "", _plain(self.caption), "", _line(self.headers)]
+        lines = [f"### {plain(self.title)}", "", plain(self.caption), "", _line(self.headers)]
         lines.append("|" + "|".join("---:" if right else "---" for right in self.numeric) + "|")
         lines += [_line(row) for row in self.rows]
         for note in self.notes:
-            lines += ["", _plain(note)]
+            lines += ["", plain(note)]
         return "\n".join(lines) + "\n"
 
 
@@ -55,9 +55,10 @@ def marks(notes: Iterable[str]) -> dict[str, str]:
     return {"": ""} | {note: str(i).translate(_SUPERSCRIPTS) for i, note in enumerate(different, 1)}
 
 
-def _plain(text: str) -> str:
-    return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+def plain(text: str) -> str:
+    """Returns a text as one line of Markdown, in a table's cell too: no tag and no link in it means anything."""
+    return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("](", "]\\(")
 
 
 def _line(cells: tuple[str, ...]) -> str:
-    return "| " + " | ".join(_plain(cell) for cell in cells) + " |"
+    return "| " + " | ".join(plain(cell) for cell in cells) + " |"

@@ -57,13 +57,6 @@ def latencies(evaluation: Evaluation) -> Table | None:
     )
 
 
-def to_markdown(evaluation: Evaluation) -> str:
-    """Returns the title and every table as Markdown, with the notes of the run at the end."""
-    parts = [f"## {' '.join(evaluation.title.split())}\n", *(table.to_markdown() for table in tables(evaluation))]
-    parts += ["\n".join(f"- {' '.join(note.split())}" for note in evaluation.notes) + "\n"] if evaluation.notes else []
-    return "\n".join(parts)
-
-
 def _named(name: str, rows: list[Row]) -> list[Table]:
     if name not in ("1a", "1b", "2", *_OURS):
         title = _PAPER.get(name) or ("Evaluation" if name == "evaluate" else f"Table “{name}”")

@@ -59,6 +59,27 @@ def eps(value: float) -> str:
     return f"{value:.2f}" if math.isclose(round(value, 2), value, abs_tol=1e-9) else f"{value:.4g}"
 
 
+def ball(norm: str, value: float) -> str:
+    """Returns a threat, as in "Linf ε 0.30"; ε in 255ths where it is so many of them.
+
+    >>> ball("Linf", 0.3), ball("Linf", 8 / 255), ball("L0", 10), ball("none", 0)
+    ('Linf ε 0.30', 'Linf ε 8/255', 'L0 ε 10', 'outside any ball')
+    """
+    if norm == "none":
+        return "outside any ball"
+    steps = round(255 * value)
+    if value >= 1 and value == round(value):
+        return f"{norm} ε {value:g}"
+    if not math.isclose(round(value, 2), value, abs_tol=1e-9) and math.isclose(steps, 255 * value, abs_tol=1e-6):
+        return f"{norm} ε {steps}/255"
+    return f"{norm} ε {eps(value)}"
+
+
+def fraction(count: int, of: int) -> float:
+    """Returns a count as a share; nothing of nothing is 0."""
+    return count / of if of else 0.0
+
+
 def share(value: float) -> str:
     """Returns a share in percent, without the sign, for a column that says so.
 

@@ -19,6 +19,7 @@ from steelman.errors import InputError
 from steelman.evaluation import measure
 from steelman.evaluation.features import feature_maps
 from steelman.evaluation.records import Evaluation, Features, Row
+from steelman.evaluation.worst import survive
 from steelman.models.resnet import STAGES, ResNet18
 from steelman.norms import L2, Linf
 from steelman.studies.stage import Done, Watch
@@ -220,7 +221,7 @@ def _rows(plan: ArticlePlan, one: Contestant, network: ResNet18, test: Images) -
     names |= {"protocol": "adaptive"}
     yield measure.row(measure.right(network, x, y), attack="none", eps=0.0, **names)
     for attack in _attacks(plan):
-        kept, _ = measure.survive([attack], network, x, y, indices=test.indices, seed=plan.recipe.seed)
+        kept, _ = survive([attack], network, x, y, indices=test.indices, seed=plan.recipe.seed)
         ball = attack.threat.ball
         inside = math.isfinite(ball.eps)
         where = {"eps": float(ball.eps), "norm": ball.name} if inside else {"eps": 0.0, "norm": "none"}

@@ -14,6 +14,7 @@ from steelman.defences import ConvAutoencoder, guard
 from steelman.evaluation import measure
 from steelman.evaluation.pictures import picture
 from steelman.evaluation.records import Picture, Row
+from steelman.evaluation.worst import survive
 from steelman.models import Resized, folded, resize
 from steelman.studies import protocols, published
 from steelman.studies.protocols import AS_PUBLISHED, STATIC, Protocol
@@ -125,7 +126,7 @@ def adaptive(plan: Plan, stage: Stage, attack: str, all_eps: Sequence[float], he
     for at, (name, pipeline) in enumerate(pipelines.items()):
         x, y = measure.on(pipeline, stage.images)
         tell = measure.part(hear, at, len(pipelines))
-        kept, worst = measure.survive(
+        kept, worst = survive(
             protocols.adaptive(eps),
             pipeline,
             x,

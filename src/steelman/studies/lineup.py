@@ -14,6 +14,7 @@ from steelman.data import Images
 from steelman.defences import detectors, guard
 from steelman.evaluation import measure
 from steelman.evaluation.records import WORST, Row
+from steelman.evaluation.worst import survive
 from steelman.models import Resized
 from steelman.norms import L2, Linf
 from steelman.studies.cells import SEARCHING
@@ -150,7 +151,7 @@ def rows(
         hear = measure.part(observe, at, len(listed))
         made = hurt[name][: len(x)].to(x.device)
         static = measure.right(entrant.pipeline, made, y, seed=seed, draws=draws, abstention="right")
-        kept, _ = measure.survive(
+        kept, _ = survive(
             [attack], entrant.pipeline, x, y, indices=images.indices, seed=seed, draws=draws, observe=hear
         )
         found += [row(static, name, eps, "static", norm), row(kept, name, eps, "adaptive", norm)]

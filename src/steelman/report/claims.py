@@ -16,8 +16,8 @@ Key = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Check:
-    """One claim about the rows.
+class Claim:
+    """What must hold of the rows, held against them.
 
     compared: how many pairs or rows it could be held against.  failures: a sentence for each that breaks it.
     """
@@ -27,8 +27,8 @@ class Check:
     failures: tuple[str, ...]
 
 
-def checks(evaluation: Evaluation) -> tuple[Check, ...]:
-    """Returns the claims that these rows allow to check, each with what broke it."""
+def claims(evaluation: Evaluation) -> tuple[Claim, ...]:
+    """Returns the claims that these rows can be held against, each with what broke it."""
     rows = measured(evaluation.rows)
     every = (
         _claim("Accuracy does not rise with ε under an iterated attack.", _rising(rows)),
@@ -36,12 +36,12 @@ def checks(evaluation: Evaluation) -> tuple[Check, ...]:
         _claim("Knowing the defence does not make the attacker weaker.", _aware(rows)),
         _claim("No adaptive figure at L∞ ε ≥ 0.5 is above the largest class share.", _grey(rows)),
     )
-    return tuple(check for check in every if check.compared)
+    return tuple(claim for claim in every if claim.compared)
 
 
-def _claim(claim: str, compared: Iterator[str]) -> Check:
+def _claim(claim: str, compared: Iterator[str]) -> Claim:
     said = list(compared)
-    return Check(claim, len(said), tuple(dict.fromkeys(sentence for sentence in said if sentence)))
+    return Claim(claim, len(said), tuple(dict.fromkeys(sentence for sentence in said if sentence)))
 
 
 def _rising(rows: list[Row]) -> Iterator[str]:

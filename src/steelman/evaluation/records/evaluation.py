@@ -1,10 +1,11 @@
-"""What a measurement found, as plain records: no torch here, so that a report can be drawn anywhere.
+"""All that one run measured, and the files that hold it.
 
 A run folder holds `results.json` and, where there are pictures, `pictures.npz` and `features.npz`.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import zipfile
@@ -15,135 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from steelman.errors import InputError
+from steelman.evaluation.records.cases import Bracket, Breaker, Case, Check, Curve, Sample, Stage, Verdict
+from steelman.evaluation.records.detections import Detection
+from steelman.evaluation.records.pictures import Features, Layer, Picture
+from steelman.evaluation.records.rows import Row
 from steelman.files import put_bytes
 
 SCHEMA = 1
-
-WORST = "worst of all"
-"""The attack of a row that counts what survives every other of its threat."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One cell of a table: the accuracy of one pipeline under one attack at one eps.
-
-    table: "1a", "1b", "2", "3" of the paper, "defences", "training" or "evaluate".
-    protocol: "as-published", "static" or "adaptive".
-    norm: of the attack, "Linf", "L2", "L1" or "L0"; "none" for one that no ball describes, whose eps is 0.
-    n: images measured; 0 and no accuracy where only a published figure stands.  ci_low, ci_high: 95 %, Clopper-Pearson.
-    published: the paper's figure.
-    latency_ms: median for one image through defence and classifier on `threads` threads; the paper's where n is 0.
-    note: what a reader must know of this cell.
-    """
-
-    table: str
-    dataset: str
-    classifier: str
-    defence: str
-    attack: str
-    eps: float
-    protocol: str
-    n: int
-    accuracy: float | None
-    ci_low: float | None
-    ci_high: float | None
-    published: float | None = None
-    latency_ms: float | None = None
-    threads: int | None = None
-    note: str = ""
-    norm: str = "Linf"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Picture:
-    """One image on its way: clean, attacked, purified, and what the classifier read each time.
-
-    index: its place in the test set.  label: its class.  images: (3, H, W, C) uint8, clean, adversarial and purified
-    (purified is the adversarial again where there is no defence).  readings: for each of the three the class that was
-    read and its confidence in [0, 1].
-    """
-
-    dataset: str
-    classifier: str
-    defence: str
-    attack: str
-    eps: float
-    protocol: str
-    index: int
-    label: str
-    images: NDArray[np.uint8]
-    readings: tuple[tuple[str, float], tuple[str, float], tuple[str, float]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layer:
-    """What one layer makes of clean and of attacked images.
-
-    noise: mean over n images of |f(x') - f(x)| / |f(x)|, Euclidean.  ci_low, ci_high: its 95 % interval, normal.
-    maps: (K, 2, H, W) uint8, one channel of the layer for each of K images, clean and adversarial on one scale.
-    channels: which one, for each image.
-    """
-
-    name: str
-    noise: float
-    ci_low: float
-    ci_high: float
-    channels: tuple[int, ...]
-    maps: NDArray[np.uint8]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Features:
-    """What the layers of one network make of an attack on it: their noise over n images, and the maps of K of these.
-
-    indices, labels: (K,), places in the test set and classes.  images: (K, 2, H, W, C) uint8, clean and adversarial.
-    readings: (K, 2), for each of them the class that was read and its confidence in [0, 1].
-    """
-
-    dataset: str
-    classifier: str
-    defence: str
-    attack: str
-    eps: float
-    norm: str = "Linf"
-    n: int
-    indices: tuple[int, ...]
-    labels: tuple[str, ...]
-    readings: tuple[tuple[tuple[str, float], tuple[str, float]], ...]
-    images: NDArray[np.uint8]
-    layers: tuple[Layer, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Detection:
-    """How well one detector tells the images of one attack from clean ones.
-
-    fitted_on: the attack that it was fitted on, "" for clean images alone.  seen: whether that is this attack.
-    positives: attacked images that broke the classifier.  negatives: clean images that it reads right.
-    auc: area under the ROC, with its 95 % interval (DeLong).  tpr: share of positives above the threshold that at most
-    a share `fpr` of negatives exceeds, with its 95 % interval (Clopper-Pearson).  None where there are no positives.
-    curve: corners of the ROC as (false-positive rate, true-positive rate), thinned.
-    """
-
-    dataset: str
-    classifier: str
-    detector: str
-    attack: str
-    fitted_on: str
-    seen: bool
-    positives: int
-    negatives: int
-    fpr: float = 0.05
-    auc: float | None
-    auc_low: float | None
-    auc_high: float | None
-    tpr: float | None
-    tpr_low: float | None
-    tpr_high: float | None
-    curve: tuple[tuple[float, float], ...] = ()
+_NAMES = ("dataset", "classifier", "defence", "norm", "eps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +41,7 @@ class Evaluation:
     pictures: tuple[Picture, ...] = ()
     features: tuple[Features, ...] = ()
     detections: tuple[Detection, ...] = ()
+    cases: tuple[Case, ...] = ()
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
     notes: tuple[str, ...] = ()
@@ -194,6 +77,7 @@ class Evaluation:
             ],
             **({"features": [_without_arrays(one) for one in self.features]} if self.features else {}),
             **({"detections": [asdict(one) for one in self.detections]} if self.detections else {}),
+            **({"cases": [_plain(case) for case in self.cases]} if self.cases else {}),
             "settings": dict(self.settings),
             "versions": dict(self.versions),
             "notes": list(self.notes),
@@ -208,6 +92,44 @@ class Evaluation:
         from steelman.report import write_html
 
         write_html(self, path)
+
+    def to_markdown(self) -> str:
+        """Returns headlines with their verdicts, the tables and how to repeat the run, for a model card."""
+        from steelman.report import to_markdown
+
+        return to_markdown(self)
+
+    def to_frame(self) -> Any:
+        """Returns a pandas DataFrame with a line for each sample of each case, and its case in the first columns.
+
+        What is not known (`static` without a defence, `certified` where nobody tried, `distance`) is missing there.
+        Raises InputError if pandas is not installed.
+        """
+        try:
+            pandas = importlib.import_module("pandas")
+        except ImportError:
+            raise InputError("expected pandas for a frame, found none: install steelman[frames]") from None
+        samples = [(case, sample) for case in self.cases for sample in case.samples]
+        columns: dict[str, Any] = {name: [getattr(case, name) for case, _ in samples] for name in _NAMES}
+        columns |= {f.name: [getattr(sample, f.name) for _, sample in samples] for f in fields(Sample)}
+        for name in ("static", "certified"):
+            columns[name] = pandas.array(columns[name], dtype="boolean")
+        columns["distance"] = pandas.array(columns["distance"], dtype="Float64")
+        return pandas.DataFrame(columns)
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows; nothing of its own where the extra `report` is not installed."""
+        from steelman.report import to_card
+
+        try:
+            return to_card(self)
+        except InputError:
+            return None
+
+    def __repr__(self) -> str:
+        """A line: ten thousand samples would drown a terminal."""
+        verdicts = "".join(f", {case.norm} {case.eps:g} {case.verdict.word}" for case in self.cases)
+        return f"<Evaluation {self.title!r}, rows: {len(self.rows)}, cases: {len(self.cases)}{verdicts}>"
 
 
 def read(folder: Path | str) -> Evaluation:
@@ -231,6 +153,7 @@ def read(folder: Path | str) -> Evaluation:
             pictures=pictures,
             features=features,
             detections=tuple(_detection(one) for one in content.get("detections", [])),
+            cases=tuple(_case(one) for one in content.get("cases", [])),
             settings=content["settings"],
             versions=content["versions"],
             notes=tuple(content["notes"]),
@@ -292,3 +215,35 @@ def _one_of_features(arrays: Mapping[str, Any], i: int, entry: dict[str, Any]) -
     readings = tuple(tuple(tuple(read) for read in pair) for pair in entry["readings"])
     plain = {**entry, "indices": tuple(entry["indices"]), "labels": tuple(entry["labels"]), "readings": readings}
     return Features(**{**plain, "layers": layers}, images=arrays[f"{i}"])
+
+
+def _plain(case: Case) -> dict[str, Any]:
+    """A case as JSON values, its samples in columns, which is a third of the text."""
+    plain = asdict(case)
+    plain["samples"] = {
+        field.name: [getattr(sample, field.name) for sample in case.samples] for field in fields(Sample)
+    }
+    return plain
+
+
+def _case(content: dict[str, Any]) -> Case:
+    columns = content["samples"]
+    lines = zip(*(columns[field.name] for field in fields(Sample)), strict=True)
+    names = [field.name for field in fields(Sample)]
+    curve = content["curve"]
+    return Case(
+        **{
+            **content,
+            "verdict": Verdict(word=content["verdict"]["word"], reasons=tuple(content["verdict"]["reasons"])),
+            "bracket": Bracket(
+                **{**content["bracket"], "methods": tuple((name, n) for name, n in content["bracket"]["methods"])}
+            ),
+            "curve": curve and Curve(**{**curve, "points": tuple(tuple(point) for point in curve["points"])}),
+            "checks": tuple(Check(**one) for one in content["checks"]),
+            "breakers": tuple(
+                Breaker(**{**one, "parts": tuple((name, n) for name, n in one["parts"])}) for one in content["breakers"]
+            ),
+            "stages": tuple(Stage(**one) for one in content["stages"]),
+            "samples": tuple(Sample(**dict(zip(names, line, strict=True))) for line in lines),
+        }
+    )

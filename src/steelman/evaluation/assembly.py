@@ -1,0 +1,302 @@
+"""From a run's journal to records: whoever reads the same journal gets the same records."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from steelman.evaluation.intervals import clopper_pearson
+from steelman.evaluation.journal import Outcome, Step
+from steelman.evaluation.records import (
+    WORST,
+    Bracket,
+    Breaker,
+    Case,
+    Check,
+    Curve,
+    Row,
+    Sample,
+    Stage,
+    Verdict,
+)
+from steelman.evaluation.store import Store
+
+SLACK = 1e-6
+"""Of a radius, as a threat allows it."""
+
+_POINTS = 24
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the pipeline is called in records."""
+
+    dataset: str
+    classifier: str
+    defence: str
+
+
+@dataclass
+class Fate:
+    """What became of one image under one threat, as it is gathered."""
+
+    static: bool | None = None
+    broken: bool = False
+    by: str = ""
+    margin: float = -math.inf
+    distance: float = math.inf
+    certified: bool | None = None
+    forwards: int = 0
+    backwards: int = 0
+    own: dict[str, bool] = field(default_factory=dict)
+    once: bool | None = None
+
+
+def assembled(store: Store) -> tuple[tuple[Case, ...], tuple[Row, ...]]:
+    """Returns the cases and the rows of a run, finished or not, from its journal."""
+    about = store.about()
+    names = Names(**about["names"])
+    clean = {outcome.number: outcome for outcome in store.outcomes(Step(-1, "clean", "", "", ""))}
+    cases, rows = [], []
+    defended = names.defence != "none"
+    for place, aim in enumerate(about["aims"]):
+        gathered = _gathered(store, place, aim, about["aims"], clean)
+        case = _case(store, place, aim, names, clean, gathered, about)
+        cases.append(case)
+        rows += _rows(store, place, case, clean, gathered, defended, each=about["each"])
+    return tuple(cases), (*_clean_rows(names, clean), *rows)
+
+
+def _gathered(
+    store: Store, place: int, aim: Mapping[str, Any], aims: list[dict[str, Any]], clean: Mapping[int, Outcome]
+) -> dict[int, Fate]:
+    """What became of every image that was looked at: under this threat, and what others of its norm say of it."""
+    fates = {number: Fate(forwards=outcome.forwards) for number, outcome in clean.items()}
+    steps = [step for step in store.steps(place) if step.protocol == "certificate"]
+    for step in steps:
+        for outcome in store.outcomes(step):
+            fates[outcome.number].certified = not outcome.broken
+    for other, its in enumerate(aims):
+        if other != place and its["norm"] != aim["norm"]:
+            continue
+        for step in store.steps(other):
+            if step.protocol != "certificate":
+                for outcome in store.outcomes(step):
+                    _add(fates[outcome.number], step, outcome, aim, own=other == place)
+    return fates
+
+
+def _add(fate: Fate, step: Step, outcome: Outcome, aim: Mapping[str, Any], *, own: bool) -> None:
+    inside = outcome.broken and (own if aim["norm"] == "none" else outcome.distance <= aim["eps"] * (1 + SLACK) + SLACK)
+    if inside and not fate.broken:
+        fate.broken, fate.by = True, outcome.by
+    if outcome.broken:
+        fate.distance = min(fate.distance, outcome.distance)
+    if not own:
+        return
+    if step.protocol == "static":
+        fate.static = (fate.static is not False) and not inside
+    elif step.protocol != "curve":
+        fate.backwards += outcome.backwards
+        fate.once = fate.once if outcome.once is None else bool(fate.once or outcome.once)
+        fate.own[step.attack] = fate.own.get(step.attack, False) or inside
+    if step.protocol != "curve" or inside:
+        fate.margin = max(fate.margin, outcome.margin)
+    fate.forwards += outcome.forwards
+
+
+def _case(
+    store: Store,
+    place: int,
+    aim: Mapping[str, Any],
+    names: Names,
+    clean: Mapping[int, Outcome],
+    fates: Mapping[int, Fate],
+    about: Mapping[str, Any],
+) -> Case:
+    labels, n = store.images(), len(clean)
+    samples = tuple(_sample(number, labels[number], clean[number], fates[number]) for number in sorted(clean))
+    kept = sum(sample.kept for sample in samples)
+    low, high = clopper_pearson(kept, n)
+    found = store.fact(place, "checks")
+    checks = tuple(Check(**one) for one in found or ())
+    verdict = store.fact(place, "verdict")
+    breakers = tuple(_breakers(store, place))
+    static = sum(bool(sample.static) for sample in samples) if any(s.static is not None for s in samples) else None
+    random = any(fate.once is not None for fate in fates.values())
+    worst = sum(sample.kept and not fates[sample.index].once for sample in samples) if random else None
+    return Case(
+        dataset=names.dataset,
+        classifier=names.classifier,
+        defence=names.defence,
+        norm=aim["norm"],
+        eps=aim["eps"],
+        n=n,
+        clean=sum(sample.clean for sample in samples),
+        static=static,
+        kept=kept,
+        ci_low=low,
+        ci_high=high,
+        worst=worst,
+        spent=sum(one.backwards for one in breakers if one.protocol == "adaptive"),
+        full=aim["full"] * n,
+        verdict=_verdict(verdict),
+        bracket=_bracket(store, place, samples),
+        curve=_curve(aim, samples, about) if aim["norm"] != "none" else None,
+        checks=checks,
+        breakers=breakers,
+        stages=tuple(Stage(**stage) for stage in about["stages"]),
+        samples=samples,
+    )
+
+
+def _verdict(found: Mapping[str, Any] | None) -> Verdict:
+    if found is None:
+        return Verdict(word="cannot tell", reasons=("no trust check was made",))
+    return Verdict(word=found["word"], reasons=tuple(found["reasons"]))
+
+
+def _sample(number: int, label: str, clean: Outcome, fate: Fate) -> Sample:
+    right = not clean.broken
+    distance = fate.distance if right else 0.0
+    return Sample(
+        index=number,
+        label=label,
+        clean=right,
+        static=None if fate.static is None else right and fate.static,
+        kept=right and not fate.broken,
+        certified=None if fate.certified is None and right else bool(fate.certified and right),
+        by=("misread" if not right else fate.by if fate.broken else ""),
+        margin=max(fate.margin, clean.margin),
+        distance=distance if math.isfinite(distance) else None,
+        forwards=fate.forwards,
+        backwards=fate.backwards,
+        seed=clean.seed,
+    )
+
+
+def _breakers(store: Store, place: int) -> Iterable[Breaker]:
+    for step in store.steps(place):
+        if step.protocol in ("certificate", "curve"):
+            continue
+        outcomes = list(store.outcomes(step))
+        parts: Counter[str] = Counter(outcome.by for outcome in outcomes if outcome.broken)
+        yield Breaker(
+            attack=step.attack,
+            through=step.through,
+            protocol="static" if step.protocol == "static" else "adaptive",
+            tried=len(outcomes),
+            broke=sum(parts.values()),
+            forwards=sum(outcome.forwards for outcome in outcomes),
+            backwards=sum(outcome.backwards for outcome in outcomes),
+            seconds=round(store.seconds(step), 1),
+            parts=tuple(
+                (name, count) for name, count in parts.most_common() if "/" in name and step.protocol != "static"
+            ),
+        )
+
+
+def _bracket(store: Store, place: int, samples: tuple[Sample, ...]) -> Bracket:
+    attacked = sum(sample.kept for sample in samples)
+    why = store.fact(place, "uncertified")
+    steps = [step for step in store.steps(place) if step.protocol == "certificate"]
+    if why is not None or not steps:
+        return Bracket(certified=None, attacked=attacked, why=why or "Nobody tried to prove anything.")
+    methods: Counter[str] = Counter()
+    for step in steps:
+        methods.update(outcome.by for outcome in store.outcomes(step) if not outcome.broken)
+    return Bracket(
+        certified=sum(bool(sample.certified) for sample in samples), attacked=attacked, methods=tuple(methods.items())
+    )
+
+
+def _curve(aim: Mapping[str, Any], samples: tuple[Sample, ...], about: Mapping[str, Any]) -> Curve | None:
+    n = len(samples)
+    if not n or aim["eps"] <= 0:
+        return None
+    known = sorted(s.distance for s in samples if s.clean and s.distance is not None)
+    right = sum(sample.clean for sample in samples)
+    top = max([aim["eps"], *known[-1:]])
+    at = sorted({0.0, aim["eps"], *(top * i / (_POINTS - 1) for i in range(_POINTS))})
+    points = []
+    for eps in at:
+        broken = sum(distance <= eps * (1 + SLACK) + SLACK for distance in known) if eps else 0
+        hits = right - broken
+        points.append((eps, hits / n, *clopper_pearson(hits, n)))
+    half = (right + 1) // 2
+    median = known[half - 1] if right and len(known) >= half else None
+    classes = Counter(sample.label for sample in samples)
+    return Curve(points=tuple(points), chance=max(classes.values()) / n, median=median)
+
+
+def _row(names: Names, hits: int, n: int, defence: str, protocol: str, attack: str, norm: str, eps: float) -> Row:
+    low, high = clopper_pearson(hits, n)
+    return Row(
+        table="evaluate",
+        dataset=names.dataset,
+        classifier=names.classifier,
+        defence=defence,
+        attack=attack,
+        eps=eps,
+        protocol=protocol,
+        n=n,
+        accuracy=hits / n,
+        ci_low=low,
+        ci_high=high,
+        norm=norm,
+    )
+
+
+def _clean_rows(names: Names, clean: Mapping[int, Outcome]) -> list[Row]:
+    n, hits = len(clean), sum(not outcome.broken for outcome in clean.values())
+    if not n:
+        return []
+    rows = [_row(names, hits, n, names.defence, "adaptive", "none", "Linf", 0.0)]
+    if names.defence != "none" and any(outcome.bare is not None for outcome in clean.values()):
+        bare = sum(not outcome.bare for outcome in clean.values())
+        rows.insert(0, _row(names, bare, n, "none", "static", "none", "Linf", 0.0))
+        rows.append(_row(names, hits, n, names.defence, "static", "none", "Linf", 0.0))
+    return rows
+
+
+def _rows(
+    store: Store,
+    place: int,
+    case: Case,
+    clean: Mapping[int, Outcome],
+    fates: Mapping[int, Fate],
+    defended: bool,
+    *,
+    each: bool,
+) -> list[Row]:
+    """The static figures, those of attacks that were made on every image, and the worst of all."""
+    names, rows = Names(case.dataset, case.classifier, case.defence), []
+    if not case.n:
+        return []
+
+    def row(hits: int, defence: str, protocol: str, attack: str) -> Row:
+        return _row(names, hits, case.n, defence, protocol, attack, case.norm, case.eps)
+
+    for step in store.steps(place):
+        if step.protocol == "static":
+            outcomes = list(store.outcomes(step))
+            rows.append(row(sum(not one.bare for one in outcomes), "none", "static", step.attack))
+            rows.append(row(sum(not one.broken for one in outcomes), case.defence, "static", step.attack))
+    tried = list(dict.fromkeys(step.attack for step in store.steps(place) if step.protocol == "adaptive"))
+    for attack in tried if each or case.norm == "none" else tried[:1]:
+        held = sum(not clean[number].broken and not fate.own.get(attack, False) for number, fate in fates.items())
+        rows.append(row(held, case.defence, "adaptive", attack))
+    rows.append(row(case.kept, case.defence, "adaptive", WORST))
+    return rows
+
+
+def unfinished(store: Store) -> dict[str, int]:
+    """Returns how many images each attempt of a run has looked at, by its name: what a killed run leaves."""
+    counts: dict[str, int] = defaultdict(int)
+    for place in range(-1, len(store.about()["aims"])):
+        for step in store.steps(place):
+            counts[step.step] += sum(1 for _ in store.outcomes(step))
+    return dict(counts)

@@ -1,0 +1,112 @@
+"""How accuracy changes with eps, far beyond what the figure is about."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+
+from steelman.attacks import Cascade, pgd, standard
+from steelman.attacks.settings import largest
+from steelman.errors import InputError
+from steelman.evaluation.checks.claims import failed, passed
+from steelman.evaluation.checks.subject import Finding, Subject
+from steelman.evaluation.checks.trial import first, percent, rarely, way
+from steelman.evaluation.intervals import clopper_pearson
+from steelman.losses import margin
+from steelman.threat import Threat
+from steelman.victim import abstains
+
+_UNLIKELY = 0.01
+_SLACK = 0.05
+
+
+def over_eps(subject: Subject) -> Finding:
+    """Returns whether accuracy rises with eps, or falls nowhere; each radius is attacked by itself.
+
+    A rise is one that a sign test over the same images takes for no accident, p < .01. Below the figure's eps it says
+    that the figure is inflated; above, only that the attack cannot be relied on.
+    Source: Athalye et al. 2018 (Obfuscated gradients), section 3.1.
+    """
+    name = "accuracy over eps"
+    way(subject)
+    eps, end = largest(subject.threat.eps), all_alike(subject)
+    radii = [eps * factor for factor in (0.25, 0.5, 1.0, 2.0)]
+    radii += [end] if end > radii[-1] else []
+    rows = first(subject, 48)
+    attacks = [pgd(subject.threat.at(radius), steps=20, loss=margin) for radius in radii]
+    holds = torch.stack([~subject.attacked(attack, rows).broken for attack in attacks])
+    accuracies = ", ".join(
+        f"{float(hold.double().mean()):.2f} at {radius:.3g}" for radius, hold in zip(radii, holds, strict=True)
+    )
+    told = f"PGD made anew at each eps on {len(rows)} images leaves {accuracies}."
+    rises = [
+        at + 1
+        for at, (near, far) in enumerate(zip(holds, holds[1:], strict=False))
+        if _rises(int((far & ~near).sum()), int((near & ~far).sum()))
+    ]
+    if bool(holds.all()):
+        return failed(name, f"{told} It falls nowhere.")
+    if rises:
+        return failed(name, f"{told} It rises.", says="inflated" if radii[rises[0]] <= eps else "cannot tell")
+    return passed(name, told)
+
+
+def chance(subject: Subject) -> Finding:
+    """Returns whether accuracy comes down to the largest class's share where every image can become the same grey one.
+
+    That holds of any model that answers the same to the same image. The attack is the first climbs of `standard`.
+    Source: Athalye et al. 2018 (Obfuscated gradients), section 3.1, for unbounded attacks.
+    """
+    name = "large eps"
+    held, tried, eps = _held(subject, all_alike(subject))
+    told = f"At eps {eps:.3g} {held} of {tried} images hold, where the largest class has {percent(subject.largest)}."
+    low, _ = clopper_pearson(held, tried)
+    return failed(name, told) if low > subject.largest else passed(name, told)
+
+
+def unbounded(subject: Subject) -> Finding:
+    """Returns whether an attack that may change an image into any other breaks all, but for one in twenty.
+
+    Source: Carlini et al. 2019 (On evaluating adversarial robustness), section 4.
+    """
+    name = "unbounded"
+    held, tried, eps = _held(subject, 2 * all_alike(subject))
+    told = f"At eps {eps:.3g}, which allows any image, {held} of {tried} hold."
+    low, _ = clopper_pearson(held, tried)
+    return failed(name, told) if low > _SLACK else passed(name, told)
+
+
+def all_alike(subject: Subject) -> float:
+    """Returns the radius within which every image of the box can become the one in its middle.
+
+    Raises InputError for a box without sides, or a norm of another kind.
+    """
+    width, pixels = subject.threat.high - subject.threat.low, subject.x[0].numel()
+    sizes = {"Linf": 1.0, "L2": math.sqrt(pixels), "L1": float(pixels)}
+    if not math.isfinite(width) or subject.threat.ball.name not in sizes:
+        raise InputError(f"there is no radius of {subject.threat.ball.name} at which all images can be alike")
+    return width / 2 * sizes[subject.threat.ball.name]
+
+
+def _held(subject: Subject, eps: float) -> tuple[int, int, float]:
+    """How many of how many images hold at an eps, which is no smaller than the figure's."""
+    way(subject)
+    if abstains(subject.attacker.pipeline):
+        raise InputError("a model that may abstain is right wherever it does")
+    eps = max(eps, largest(subject.threat.eps))
+    rows = first(subject, 32)
+    result = subject.attacked(_climbs(subject.threat.at(eps)), rows)
+    return int((~result.broken).sum()), len(rows), eps
+
+
+def _climbs(threat: Threat) -> Cascade:
+    """The parts of `standard` that are made on every image."""
+    whole = standard(threat)
+    first_parts = tuple(part for part, share in zip(whole.attacks, whole.near, strict=True) if share >= 1)
+    return replace(whole, name="standard climbs", attacks=first_parts, near=())
+
+
+def _rises(more: int, fewer: int) -> bool:
+    return more > fewer and rarely(more, fewer) < _UNLIKELY

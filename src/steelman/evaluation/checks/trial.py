@@ -1,0 +1,146 @@
+"""Another attack on what an evaluation left whole, and whether what it breaks is more than the figure allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import comb
+
+import torch
+from torch import Tensor
+
+from steelman.attacks import AnyAttack, Attack, Result, pgd
+from steelman.attacks.problem import Problem
+from steelman.errors import InputError
+from steelman.evaluation.attacker import WHOLE, Way
+from steelman.evaluation.checks.subject import Subject
+from steelman.evaluation.even import Even
+from steelman.evaluation.intervals import clopper_pearson
+from steelman.evaluation.worst import Attempt
+from steelman.losses import Loss, margin
+from steelman.streams import Streams
+from steelman.victim import Answer, Victim
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one attack did to survivors.
+
+    tried: survivors that it was made on.  broke: of those.  n, kept: images of the whole evaluation, and survivors.
+    """
+
+    tried: int
+    broke: int
+    n: int
+    kept: int
+
+    @property
+    def share(self) -> float:
+        """What it would break of all survivors, as a share of all images."""
+        return self.broke / self.tried * self.kept / self.n if self.tried else 0.0
+
+    @property
+    def allowed(self) -> float:
+        """Half of the width of the figure's 95 % interval."""
+        low, high = clopper_pearson(self.kept, self.n)
+        return (high - low) / 2
+
+    @property
+    def much(self) -> bool:
+        """Whether it broke more than that; a single image is never much."""
+        return self.broke > 1 and self.share > self.allowed
+
+    def words(self, who: str) -> str:
+        """Returns what happened, as a sentence; who: made the attack, as in "FGSM"."""
+        if not self.tried:
+            return f"No image was left for {who} to break."
+        return (
+            f"{who[0].upper()}{who[1:]} broke {self.broke} of {self.tried} images that held, {percent(self.share)} of "
+            f"all {self.n:,} where {percent(self.allowed)} is half of the interval."
+        )
+
+
+def survivors(subject: Subject, most: int) -> Tensor:
+    """Returns the places of the first images that hold, at most so many; fewer of a random pipeline, by a quarter."""
+    return subject.holds.nonzero().squeeze(1)[: most // 4 if subject.attacker.random else most]
+
+
+def first(subject: Subject, most: int) -> Tensor:
+    """Returns the places of the first images, held or not, at most so many; fewer of a random pipeline, by a half.
+
+    Raises InputError where there are none.
+    """
+    if not len(subject.x):
+        raise InputError("expected images that the pipeline reads right, got none: there is nothing to look at")
+    return torch.arange(len(subject.x), device=subject.x.device)[: most // 2 if subject.attacker.random else most]
+
+
+def way(subject: Subject) -> Way:
+    """Returns the best way for a gradient through the pipeline.
+
+    Raises InputError where there is none.
+    """
+    if not subject.attacker.ways:
+        raise InputError("no gradient comes through the pipeline")
+    return subject.attacker.ways[0]
+
+
+def against(subject: Subject, attack: Attack, rows: Tensor) -> Trial:
+    """Returns what an attack does to some of the survivors, made as the knowing attacker makes it.
+
+    Raises InputError where no gradient that it needs comes through.
+    """
+    return trial(subject, rows, subject.attacked(attack, rows) if len(rows) else None)
+
+
+def unaided(subject: Subject, attack: Attack, rows: Tensor) -> Result:
+    """Returns what an attack finds that asks the pipeline for no gradient of its own."""
+    x, y, indices = subject.take(rows)
+    made = Attempt(attack.name, WHOLE, subject.attacker.pipeline, attack.through(subject.attacker.look))
+    return made(subject.attacker, x, y, indices=indices, seed=subject.seed, precision="fp32")
+
+
+def trial(subject: Subject, rows: Tensor, result: Result | None) -> Trial:
+    """Returns the count of a result on some of the survivors."""
+    broke = 0 if result is None else int(result.broken.sum())
+    return Trial(len(rows), broke, subject.n, subject.kept)
+
+
+def climb(subject: Subject, *, steps: int = 40, loss: Loss = margin, name: str = "pgd") -> Attack:
+    """Returns PGD inside the subject's threat, on the margin unless told, which no scale of the logits flattens."""
+    way(subject)
+    return replace(pgd(subject.threat, steps=steps, loss=loss), name=name)
+
+
+def asked(subject: Subject, x: Tensor, y: Tensor, indices: Tensor, loss: Loss) -> Answer:
+    """Returns what the best way answers at images: logits, loss and gradient.
+
+    Raises InputError where no gradient comes through, or one with NaN.
+    """
+    through = way(subject)
+    streams = Streams.of(subject.seed, indices.to(x.device)).derive("checks")
+    zero = torch.zeros_like(y)
+    problem = Problem(x, y, subject.threat, streams, x, x.new_zeros(len(x), 0), zero, False)
+    with Victim(Even(through.model), seed=subject.seed, device=x.device) as victim:
+        return through.gradient.answer(victim, problem, x, zero, lambda logits: loss(logits, y))
+
+
+def logits(subject: Subject, x: Tensor, y: Tensor, *, draws: int = 1) -> Tensor:
+    """Returns (N, K): what the pipeline answers, the mean of so many answers."""
+    with Victim(Even(subject.attacker.pipeline), seed=subject.seed, device=x.device, abstention="a class") as victim:
+        return torch.stack([victim.logits(x, y) for _ in range(draws)]).mean(0)
+
+
+def rarely(more: int, fewer: int) -> float:
+    """Returns how likely `more` or more of all these pairs point one way if they were tosses of a coin (sign test)."""
+    pairs = more + fewer
+    return sum(comb(pairs, count) for count in range(more, pairs + 1)) / 2**pairs
+
+
+def percent(share: float) -> str:
+    """Returns a share in words, as in "9.8 %"."""
+    return f"{100 * share:.1f} %"
+
+
+def all_of(attack: AnyAttack, trial: Trial) -> tuple[AnyAttack, ...]:
+    """Returns the attack to make on every survivor, where it broke any here."""
+    return (attack,) if trial.broke else ()

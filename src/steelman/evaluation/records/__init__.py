@@ -1,0 +1,40 @@
+"""What a measurement found, as plain records: no torch here, so that a report can be drawn anywhere."""
+
+from steelman.evaluation.records.cases import (
+    Bracket,
+    Breaker,
+    Case,
+    Check,
+    Curve,
+    Outcome,
+    Sample,
+    Stage,
+    Verdict,
+    Word,
+)
+from steelman.evaluation.records.detections import Detection
+from steelman.evaluation.records.evaluation import SCHEMA, Evaluation, read
+from steelman.evaluation.records.pictures import Features, Layer, Picture
+from steelman.evaluation.records.rows import WORST, Row
+
+__all__ = [
+    "SCHEMA",
+    "WORST",
+    "Bracket",
+    "Breaker",
+    "Case",
+    "Check",
+    "Curve",
+    "Detection",
+    "Evaluation",
+    "Features",
+    "Layer",
+    "Outcome",
+    "Picture",
+    "Row",
+    "Sample",
+    "Stage",
+    "Verdict",
+    "Word",
+    "read",
+]

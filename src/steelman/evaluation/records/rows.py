@@ -1,0 +1,39 @@
+"""What a table is made of: one pipeline under one attack at one eps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+WORST = "worst of all"
+"""The attack of a row that counts what survives every other of its threat."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One cell of a table: the accuracy of one pipeline under one attack at one eps.
+
+    table: "1a", "1b", "2", "3" of the paper, "defences", "training" or "evaluate".
+    protocol: "as-published", "static" or "adaptive".
+    norm: of the attack, "Linf", "L2", "L1" or "L0"; "none" for one that no ball describes, whose eps is 0.
+    n: images measured; 0 and no accuracy where only a published figure stands.  ci_low, ci_high: 95 %, Clopper-Pearson.
+    published: the paper's figure.
+    latency_ms: median for one image through defence and classifier on `threads` threads; the paper's where n is 0.
+    note: what a reader must know of this cell.
+    """
+
+    table: str
+    dataset: str
+    classifier: str
+    defence: str
+    attack: str
+    eps: float
+    protocol: str
+    n: int
+    accuracy: float | None
+    ci_low: float | None
+    ci_high: float | None
+    published: float | None = None
+    latency_ms: float | None = None
+    threads: int | None = None
+    note: str = ""
+    norm: str = "Linf"

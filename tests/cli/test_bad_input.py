@@ -1,0 +1,475 @@
+"""Everything wrong that a user can hand over: one line that says what was expected, exit code 2, nothing written."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from steelman import weights
+from steelman.cli import main
+from steelman.models import CNN
+
+FACTORIES = """
+from torch import nn, zeros, full, float64
+
+class Answers(nn.Module):
+    def __init__(self, out):
+        super().__init__()
+        self.out, self.weight = out, nn.Parameter(zeros(1))
+    def forward(self, x):
+        return self.out(x)
+
+def raises(): raise RuntimeError("two\\nlines")
+def leaves(): raise SystemExit("enough")
+def none(): return None
+def a_class(): return nn.Linear
+def two(): return Answers(lambda x: zeros(len(x), 2))
+def flat(): return Answers(lambda x: zeros(len(x)))
+def picture(): return Answers(lambda x: x)
+def a_pair(): return Answers(lambda x: (zeros(len(x), 3), None))
+def one_answer(): return Answers(lambda x: zeros(1, 3).expand(2, 3))
+def nan(): return Answers(lambda x: full((len(x), 3), float("nan")))
+def whole(): return Answers(lambda x: zeros(len(x), 3).long())
+def fails(): return nn.Sequential(nn.Flatten(), nn.Linear(5, 3))
+def colour(): return nn.Sequential(nn.Conv2d(3, 3, 28), nn.Flatten())
+number = 3
+"""
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Files and folders, most of them wrong, by the names that the cases use."""
+    folder = tmp_path_factory.mktemp("given")
+    labels, images = np.arange(9) % 3, np.random.default_rng(0).integers(0, 256, (9, 28, 28), dtype=np.uint8)
+    unit = images.astype(np.float32) / 255
+    arrays = {
+        "own": {"images": images, "labels": labels},
+        "nothing": {},
+        "unnamed": {"x": images, "y": labels},
+        "unlabelled": {"images": images},
+        "empty_npz": {"images": images[:0], "labels": labels[:0]},
+        "flat": {"images": images.reshape(9, -1), "labels": labels},
+        "five": {"images": images[..., None].repeat(5, -1), "labels": labels},
+        "fewer": {"images": images, "labels": labels[:5]},
+        "words": {"images": images, "labels": labels.astype(str)},
+        "shares": {"images": images, "labels": labels / 2},
+        "integers": {"images": images.astype(np.int64), "labels": labels},
+        "nan": {"images": np.where(unit > 0.5, np.nan, unit), "labels": labels},
+        "bright": {"images": unit * 255, "labels": labels},
+        "centred": {"images": unit - 0.5, "labels": labels},
+        "negative": {"images": images, "labels": labels - 1},
+        "beyond": {"images": images, "labels": labels, "classes": np.array(["a", "b"])},
+        "twice": {"images": images, "labels": labels, "classes": np.array(["a", "b", "a"])},
+        "single": {"images": images, "labels": labels * 0},
+        "pickled": {"images": np.array([images, None], dtype=object), "labels": labels},
+    }
+    found = {}
+    for name, content in arrays.items():
+        found[name] = folder / f"{name}.npz"
+        np.savez(found[name], **content)
+    found |= {name: folder / name for name in ("empty", "loose", "mixed", "broken", "sizes", "unlike")}
+    for name in ("empty", "loose", "mixed/a", "mixed/b", "broken/a", "broken/b", "sizes/a", "sizes/b", "unlike/test/a"):
+        (folder / name).mkdir(parents=True)
+    for name in ("unlike/test/b", "unlike/train/a", "unlike/train/c", "old", "damaged", "another", "endless"):
+        (folder / name).mkdir(parents=True)
+    png = Image.fromarray(images[0])
+    for name in ("loose/1", "mixed/a/1", "broken/a/1", "sizes/a/1", "unlike/test/a/1", "unlike/test/b/1"):
+        png.save(folder / f"{name}.png")
+    for name in ("unlike/train/a/1", "unlike/train/c/1"):
+        png.save(folder / f"{name}.png")
+    png.resize((9, 9)).save(folder / "sizes/b/1.png")
+    (folder / "broken/b/1.png").write_text("no image")
+    (folder / "mixed/b/notes.txt").write_text("no image")
+    torch.manual_seed(0)
+    for name, channels in (("weights", 1), ("other", 3)):
+        found[name] = folder / f"{name}.safetensors"
+        weights.write(CNN(channels, 3), found[name], {})
+    for name, content in (
+        ("truncated", found["weights"].read_bytes()[:500]),
+        ("pickle", pickle.dumps({"weights": 1})),
+        ("text", b"no weights\n"),
+        ("nil", b""),
+    ):
+        found[name] = folder / name
+        found[name].write_bytes(content)
+    found["defence"] = folder / "defence.safetensors"
+    save_file({"a": torch.zeros(1)}, found["defence"], {"settings": '{"defence": "sponge"}'})
+    (folder / "strange_factories.py").write_text(FACTORIES)
+    (folder / "strange_syntax.py").write_text("def broken(:")
+    (folder / "old" / "results.json").write_text(json.dumps({"schema": -1}))
+    (folder / "damaged" / "results.json").write_text('{"schema": 1, "rows": [')
+    (folder / "another" / "results.json").write_text("[1, 2]")
+    found |= {name: folder / name for name in ("old", "damaged", "another")}
+    return found | {"given": folder, "absent": folder / "absent", "newline": Path("a\nb")}
+
+
+OWN = "--data {own} --model cnn --weights {weights}"
+WATCHED = "--data {own} --classifier cnn --weights {weights} --eps 0.1"
+EVALUATE = f"evaluate {OWN} --out runs/e"
+FGSM = "--attack fgsm --eps 0.1"
+BUILT = "evaluate --data {own} --eps 0.1 --out runs/e --model strange_factories"
+SET = f"{EVALUATE} {FGSM} --set"
+
+CONFIGURATIONS = {
+    "unknown table": ("[atack]", "line 1: expected a table, got 'atack': the nearest is 'attack'"),
+    "unknown key": ("[attack]\nepss = 1", "line 2: expected a key of [attack], got 'epss': the nearest is 'eps'"),
+    "key of another table": ("[data]\neps = 1", "line 2: expected a key of [data], got 'eps': it is attack.eps"),
+    "key outside of a table": (
+        "seed = 1",
+        "line 1: expected a table, got the key 'seed' outside of one: it is run.seed",
+    ),
+    "array of tables": ("[[run]]\nseed = 1", "line 1: expected [run] as a table"),
+    "word for a table": ("run = 'now'", "line 1: expected [run] as a table"),
+    "word for a number": ("[attack]\neps = '0.1'", "line 2: expected attack.eps as a number >= 0, got '0.1'"),
+    "bool for a number": ("[attack]\nsteps = true", "line 2: expected attack.steps as a whole number >= 1, got true"),
+    "number for a bool": ("[attack]\ngrid = 0", "line 2: expected attack.grid as true or false, got 0"),
+    "fraction for a count": ("[data]\nimages = 1.5", "line 2: expected data.images as a whole number >= 0, got 1.5"),
+    "table for a number": ("[attack.eps]\na = 1", "line 1: expected attack.eps as a number >= 0"),
+    "negative eps": ("[attack]\neps = -0.1", "line 2: expected attack.eps as a number >= 0, got -0.1"),
+    "eps nan": ("[attack]\neps = nan", "line 2: expected attack.eps as a number >= 0, got nan"),
+    "eps inf": ("[attack]\neps = [0.1, inf]", "line 2: expected attack.eps as a number >= 0, got inf"),
+    "no eps": ("[attack]\neps = []", "line 2: expected attack.eps as one or more, got []"),
+    "no attack": ("[attack]\nnames = []", "line 2: expected attack.names as one or more, got []"),
+    "negative images": ("[data]\nimages = -1", "line 2: expected data.images as a whole number >= 0, got -1"),
+    "unknown data": (
+        "[data]\nname = 'mnst'",
+        "line 2: expected the name of a data set, got 'mnst': did you mean mnist",
+    ),
+    "unknown model": ("[model]\nname = 'resnet'", "line 2: expected the name of a model, got 'resnet': did you mean"),
+    "unknown attack": (
+        "[attack]\nnames = 'pgdd'",
+        "line 2: expected the name of an attack, got 'pgdd': did you mean pgd",
+    ),
+    "unknown norm": ("[attack]\nnorm = 'l2'", "line 2: expected attack.norm as one of Linf, L2, L1, L0, got 'l2'"),
+    "unknown defence": (
+        "[defence]\nname = 'jpg'",
+        "line 2: expected the name of a defence, got 'jpg': did you mean jpeg",
+    ),
+    "unknown detector": ("[defence]\ndetector = 'x'", "line 2: expected the name of a detector, got 'x'"),
+    "setting of another defence": (
+        "[defence]\nname = 'jpeg'\nsettings.size = 3",
+        "line 3: expected the name of a setting of jpeg, got 'size'",
+    ),
+    "setting of another attack": (
+        "[attack]\nnames = 'pgd'\n[attack.settings]\nmomentum = 1",
+        "line 4: expected the name of a setting of pgd, got 'momentum'",
+    ),
+    "key twice": ("[run]\nseed = 1\nseed = 2\n", "line 3, column 9: expected every key once"),
+    "table twice": ("[run]\n[data]\n[run]\n", "line 3, column 5: expected TOML, but Cannot declare ('run',) twice"),
+    "no TOML": ("eps: 0.1", "line 1, column 4: expected '=' after a key"),
+    "open string": ("[data]\nname = 'mnist\n", 'line 3, column 1: expected "\'"'),
+    "open list": ("[attack]\neps = [0.1,", "line 2, column 12: expected a value, got nothing"),
+    "missing data": ("[data]\nname = 'no/where'", "line 2: expected the name of a data set, got 'no/where'"),
+    "missing weights": (
+        "[data]\nname = '{own}'\n[model]\nname = 'cnn'\nweights = 'w'\n[attack]\neps = 1",
+        "expected a weights file at w, found none",
+    ),
+}
+"""A configuration file, and what is said of it."""
+
+LINES = {
+    # the file itself and --set
+    "no such file": ("evaluate absent.toml", "expected a configuration file at absent.toml, found none"),
+    "a folder for a file": ("evaluate {empty}", "expected a configuration file, got the folder"),
+    "weights for a file": ("evaluate {weights}", "expected UTF-8, got the byte"),
+    "two files": ("evaluate a.toml b.toml", "unrecognized arguments: b.toml"),
+    "set without a value": (f"{SET} attack.eps", "expected --set as KEY=VALUE or NAME=VALUE, got 'attack.eps'"),
+    "set of an unknown key": (f"{SET} attack.epss=1", "--set attack.epss=1: expected a key of [attack], got 'epss'"),
+    "set of an unknown table": (f"{SET} atack.eps=1", "expected a table, got 'atack': the nearest is 'attack'"),
+    "set to a word": (f"{SET} attack.eps=big", "--set attack.eps=big: expected attack.eps as a number >= 0, got 'big'"),
+    "set of another attack": (
+        f"{SET} momentum=1",
+        "expected the name of a setting of fgsm, got 'momentum': it has none",
+    ),
+    "set of no attack at all": (
+        f"{EVALUATE} --attack fgsm pgd --eps 0.1 --set restart=1",
+        "expected the name of a setting of fgsm or pgd, got 'restart': did you mean restarts",
+    ),
+    # data
+    "unknown data": (
+        "evaluate --data mnst --eps 0.1",
+        "expected the name of a data set, got 'mnst': did you mean mnist",
+    ),
+    "missing npz": (
+        "evaluate --data absent.npz --eps 0.1",
+        "expected a folder of images or an .npz file, got absent.npz",
+    ),
+    "empty folder": ("evaluate --data {empty} --eps 0.1", "expected one sub-folder of images for each class"),
+    "images in no class": ("evaluate --data {loose} --eps 0.1", "expected one sub-folder of images for each class"),
+    "text among images": ("evaluate --data {mixed} --eps 0.1", "expected only images"),
+    "text named png": ("evaluate --data {broken} --eps 0.1", "expected a whole PNG, JPEG, BMP or WebP image"),
+    "images of two sizes": ("evaluate --data {sizes} --eps 0.1", "expected images of one size"),
+    "other classes to train on": (
+        "evaluate --data {unlike} --eps 0.1",
+        "expected the same classes under train and test",
+    ),
+    "weights for data": (
+        "evaluate --data {weights} --eps 0.1",
+        "expected a folder of images or an .npz file, got the file",
+    ),
+    "npz of nothing": ("evaluate --data {nothing} --eps 0.1", "expected arrays `images` and `labels`"),
+    "npz of other names": ("evaluate --data {unnamed} --eps 0.1", "got x, y: save them under these names"),
+    "npz without labels": ("evaluate --data {unlabelled} --eps 0.1", "got images: save them under these names"),
+    "npz without images": ("evaluate --data {empty_npz} --eps 0.1", "expected at least one image"),
+    "npz of flat images": ("evaluate --data {flat} --eps 0.1", "expected images of shape (N, H, W)"),
+    "npz of five channels": ("evaluate --data {five} --eps 0.1", "expected images of shape (N, H, W)"),
+    "npz of fewer labels": ("evaluate --data {fewer} --eps 0.1", "expected 9 labels of shape (9,)"),
+    "npz of words": ("evaluate --data {words} --eps 0.1", "expected integer labels"),
+    "npz of shares": ("evaluate --data {shares} --eps 0.1", "expected integer labels"),
+    "npz of integers": ("evaluate --data {integers} --eps 0.1", "expected images of uint8 or floats"),
+    "npz of NaN": ("evaluate --data {nan} --eps 0.1", "expected finite pixels"),
+    "npz up to 255": ("evaluate --data {bright} --eps 0.1", "expected images in [0, 1] in bright.npz, got a maximum"),
+    "npz below 0": ("evaluate --data {centred} --eps 0.1", "expected images in [0, 1] in centred.npz, got a minimum"),
+    "npz of negative labels": ("evaluate --data {negative} --eps 0.1", "expected labels in [0, 2)"),
+    "npz of labels without a class": ("evaluate --data {beyond} --eps 0.1", "expected labels in [0, 2)"),
+    "npz of one class twice": ("evaluate --data {twice} --eps 0.1", "expected different class names"),
+    "npz of one class": ("evaluate --data {single} --eps 0.1", "expected at least 2 classes"),
+    "pickled npz": ("evaluate --data {pickled} --eps 0.1", "got pickled objects, which could run any code"),
+    "negative images": ("evaluate --images -1 --eps 0.1", "expected --images"),
+    "images without end": (f"{EVALUATE} {FGSM} --images 99999999999999999999", "expected --images"),
+    "images a word": ("evaluate --images many", "invalid int value: 'many'"),
+    # the model
+    "no model for such data": ("evaluate --data {own} --eps 0.1", "expected --model for own.npz"),
+    "unknown model": (
+        "evaluate --data {own} --model cn --eps 0.1",
+        "expected the name of a model, got 'cn': did you mean cnn",
+    ),
+    "untrained model": ("evaluate --data {own} --model cnn --eps 0.1", "expected --weights for cnn"),
+    "model of other data": ("evaluate --data {own} --model mnist/cnn --eps 0.1", "expected logits (1, 3) of mnist/cnn"),
+    "factory that is not there": (f"{BUILT}:absent", "expected a factory at 'strange_factories:absent'"),
+    "module that is not there": (
+        "evaluate --data {own} --model no.such:thing --eps 1",
+        "expected a factory at 'no.such:thing'",
+    ),
+    "module that is broken": ("evaluate --data {own} --model strange_syntax:f --eps 1", "but SyntaxError"),
+    "factory without a module": ("evaluate --data {own} --model :f --eps 1", "expected a factory at ':f'"),
+    "factory without a name": (f"{BUILT}:", "expected a factory at 'strange_factories:'"),
+    "factory that is a number": (f"{BUILT}:number", "expected a factory at 'strange_factories:number', got int"),
+    "factory that raises": (f"{BUILT}:raises", "when called without arguments, but RuntimeError: two lines"),
+    "factory that leaves": (f"{BUILT}:leaves", "when called without arguments, but SystemExit: enough"),
+    "factory of nothing": (f"{BUILT}:none", "to give an nn.Module, got NoneType"),
+    "factory of a class": (f"{BUILT}:a_class", "to give an nn.Module, got type"),
+    "model of two classes": (
+        f"{BUILT}:two",
+        "expected logits (1, 3) of strange_factories:two for an image (1, 1, 28, 28), got",
+    ),
+    "model of no classes": (f"{BUILT}:flat", "expected logits (1, 3)"),
+    "model of pictures": (f"{BUILT}:picture", "expected logits (1, 3)"),
+    "model of pairs": (
+        f"{BUILT}:a_pair",
+        "expected logits (1, 3) of strange_factories:a_pair for an image (1, 1, 28, 28), got tuple",
+    ),
+    "model of another batch": (f"{BUILT}:one_answer", "expected logits (1, 3)"),
+    "model of NaN": (f"{BUILT}:nan", "expected finite floats of strange_factories:nan for an image, got NaN"),
+    "model of whole numbers": (
+        f"{BUILT}:whole",
+        "expected finite floats of strange_factories:whole for an image, got torch.int64",
+    ),
+    "model that fails": (f"{BUILT}:fails", "to take images (1, 1, 28, 28), but RuntimeError"),
+    "model for colour": (f"{BUILT}:colour", "to take images (1, 1, 28, 28), but RuntimeError"),
+    "missing weights": (
+        "evaluate --data {own} --model cnn --weights no --eps 1",
+        "expected a weights file at no, found none",
+    ),
+    "a folder for weights": ("evaluate --data {own} --model cnn --weights {empty} --eps 1", "expected a weights file"),
+    "another network's weights": (
+        "evaluate --data {own} --model cnn --weights {other} --eps 1",
+        "got those of another network",
+    ),
+    "pickled weights": ("evaluate --data {own} --model cnn --weights {pickle} --eps 1", "got a pickle"),
+    "truncated weights": ("evaluate --data {own} --model cnn --weights {truncated} --eps 1", "expected safetensors in"),
+    "text for weights": ("evaluate --data {own} --model cnn --weights {text} --eps 1", "expected safetensors in"),
+    "empty weights": ("evaluate --data {own} --model cnn --weights {nil} --eps 1", "expected safetensors in"),
+    "unknown device": (f"{EVALUATE} {FGSM} --device abacus", "expected a device that is there"),
+    "no such GPU": (f"{EVALUATE} {FGSM} --device cuda:99", "expected a"),
+    "seed a word": (f"{EVALUATE} {FGSM} --seed one", "invalid int value: 'one'"),
+    "seed of more than 64 bits": (
+        f"{EVALUATE} {FGSM} --seed 99999999999999999999",
+        "expected --seed as a whole number",
+    ),
+    # defence and detector
+    "unknown defence": (f"{EVALUATE} {FGSM} --defence unett", "expected the name of a defence, got 'unett'"),
+    "defence of other data": (f"{EVALUATE} {FGSM} --defence unet", "expected the name of a defence, got 'unet'"),
+    "classifier for a defence": (f"{EVALUATE} {FGSM} --defence {{weights}}", "expected settings of"),
+    "unknown kind of defence": (f"{EVALUATE} {FGSM} --defence {{defence}}", "expected settings of"),
+    "text for a defence": (f"{EVALUATE} {FGSM} --defence {{text}}", "expected safetensors in"),
+    "defence's unknown setting": (
+        f"{EVALUATE} {FGSM} --defence jpeg:qualty=5",
+        "expected the name of a setting of jpeg, got 'qualty'",
+    ),
+    "defence's setting without a value": (
+        f"{EVALUATE} {FGSM} --defence jpeg:quality",
+        "expected settings as NAME:KEY=VALUE",
+    ),
+    "defence's setting out of range": (f"{EVALUATE} {FGSM} --defence jpeg:quality=0", "expected quality"),
+    "defence's setting a word": (f"{EVALUATE} {FGSM} --defence jpeg:quality=high", "expected quality"),
+    "defence's setting a bool": (f"{EVALUATE} {FGSM} --defence bit-depth:bits=true", "expected bits"),
+    "defence's ratio a word": (f"{EVALUATE} {FGSM} --defence resize-pad:ratio=big", "expected ratio"),
+    "defence's weight a word": (f"{EVALUATE} {FGSM} --defence total-variation:weight=big", "expected weight"),
+    "settings of no defence": (f"{EVALUATE} {FGSM} --defence none:a=1", "expected no settings for the defence none"),
+    "unknown detector": (f"{EVALUATE} {FGSM} --detector combined", "expected the name of a detector"),
+    "weights for a detector": (f"{EVALUATE} {FGSM} --detector {{weights}}", "expected"),
+    "detector of other data": (f"{EVALUATE} {FGSM} --detector mnist/combined", "expected"),
+    "share of all": (
+        f"{EVALUATE} {FGSM} --detector mnist/combined --fpr 1",
+        "expected --fpr as a number above 0 and below 1",
+    ),
+    "share unused": (f"{EVALUATE} {FGSM} --fpr nan", "expected --fpr as a number above 0 and below 1"),
+    # attacks
+    "unknown attack": (
+        f"{EVALUATE} --attack pgdd --eps 0.1",
+        "expected the name of an attack, got 'pgdd': did you mean pgd",
+    ),
+    "file behind the attacks": (
+        f"{EVALUATE} --attack pgd run.toml --eps 0.1",
+        "expected the name of an attack, got 'run.toml'",
+    ),
+    "unknown norm": (f"{EVALUATE} {FGSM} --norm L3", "argument --norm: invalid choice: 'L3'"),
+    "a norm that the paper lacks": (
+        f"{EVALUATE} --attack ddn --eps 1",
+        "expected L2 for ddn, as its paper has, got Linf",
+    ),
+    "no eps": (f"{EVALUATE} --attack pgd", "expected --eps for pgd"),
+    "negative eps": (f"{EVALUATE} --attack pgd --eps -1", "expected eps >= 0"),
+    "eps nan": (f"{EVALUATE} --attack pgd --eps nan", "expected eps >= 0"),
+    "eps inf": (f"{EVALUATE} --attack pgd --eps inf", "expected a radius for pgd"),
+    "eps a word": (f"{EVALUATE} --attack pgd --eps big", "invalid float value: 'big'"),
+    "steps of none": (f"{EVALUATE} {FGSM} --steps 3", "expected no --steps for fgsm, which has none"),
+    "no steps": (f"{EVALUATE} --attack pgd --eps 1 --steps 0", "expected --steps as a whole number >= 1, got 0"),
+    "no size": (f"{EVALUATE} --attack pgd --eps 1 --size 0", "expected --size as a number > 0, got 0"),
+    "no restarts": (
+        f"{EVALUATE} --attack pgd --eps 1 --restarts 0",
+        "expected --restarts as a whole number >= 1, got 0",
+    ),
+    "no queries": (
+        f"{EVALUATE} --attack square --eps 1 --queries 0",
+        "expected --queries as a whole number >= 1, got 0",
+    ),
+    "setting out of range": (f"{EVALUATE} --attack mi-fgsm --eps 1 --set momentum=-1", "expected momentum"),
+    "setting a word": (f"{EVALUATE} --attack mi-fgsm --eps 1 --set momentum=high", "expected momentum"),
+    "setting a function": (
+        f"{EVALUATE} --attack square --eps 1 --set loss=dlr",
+        "expected the name of a setting of square",
+    ),
+    "setting no pair": (
+        f"{EVALUATE} --attack spatial --set grid=3",
+        "expected settings that make spatial, got {'grid': 3}",
+    ),
+    "setting no number": (f"{EVALUATE} --attack cw --norm L2 --set confidence=much", "expected settings that make cw"),
+    "setting nothing": (f"{EVALUATE} --attack square --eps 1 --set p=none", "expected p"),
+    "transfer from nothing": (f"{EVALUATE} --attack transfer --eps 1", "expected --surrogate for transfer"),
+    "untrained surrogate": (f"{EVALUATE} {FGSM} --surrogate cnn", "expected a trained --surrogate, got cnn"),
+    "surrogate of other classes": (
+        f"{EVALUATE} {FGSM} --surrogate mnist/lenet",
+        "expected logits (1, 3) of mnist/lenet",
+    ),
+    "surrogate of pictures": (f"{EVALUATE} {FGSM} --surrogate strange_factories:picture", "expected logits (1, 3)"),
+    "several surrogates": (
+        f"{EVALUATE} --attack universal --eps 1 --surrogate mnist/cnn",
+        "expected no --surrogate for universal",
+    ),
+    # the run folder
+    "a file for a folder": (f"evaluate {OWN} {FGSM} --out {{text}}", "expected a folder that can be written"),
+    "a file above the folder": (f"evaluate {OWN} {FGSM} --out {{text}}/run", "expected a folder that can be written"),
+    "a folder where there are none": (
+        f"evaluate {OWN} {FGSM} --out /proc/run",
+        "expected a folder that can be written",
+    ),
+    "a name too long": (f"evaluate {OWN} {FGSM} --out {'n' * 300}", "expected a folder that can be written"),
+    # other commands
+    "no command": ("", "arguments are required: command"),
+    "unknown command": ("evaluat", "invalid choice: 'evaluat'"),
+    "two lines in a name": ("report {newline}", "expected a run folder with results.json, found none in a b"),
+    "two lines in an option": ("report a {newline}", "unrecognized arguments: a b"),
+    "unknown option": (f"{EVALUATE} --epsilon 0.1", "unrecognized arguments: --epsilon"),
+    "report of nothing": ("report absent", "expected a run folder with results.json, found none in absent"),
+    "report of a file": ("report {text}", "expected a run folder with results.json"),
+    "report of an old run": ("report {old}", "expected results of schema"),
+    "report of a damaged run": ("report {damaged}", "got a damaged or other file"),
+    "report of another file": ("report {another}", "got a damaged or other file"),
+    "attack at several radii": (f"attack {OWN} --eps 0.1 0.2", "expected one attack at one eps to write images of"),
+    "attack at no radius": (f"attack {OWN}", "expected --eps for pgd"),
+    "attack to a class too many": (f"attack {OWN} --eps 0.1 --target 3", "expected --target in [0, 3), got 3"),
+    "attack to no class": (f"attack {OWN} --eps 0.1 --target -1", "expected --target in [0, 3), got -1"),
+    "attack by half a picture": (f"attack {OWN} --eps 0.1 --png 0.5", "invalid int value: '0.5'"),
+    "attack with an unknown setting": (f"attack {OWN} --eps 0.1 --set restart=2", "did you mean restarts"),
+    "attack with a key": (
+        f"attack {OWN} --eps 0.1 --set attack.eps=2",
+        "expected the name of a setting of pgd, got 'attack.eps'",
+    ),
+    "attack by a huge seed": (f"attack {OWN} --eps 0.1 --images 5 --seed 99999999999999999999", "expected --seed"),
+    "certify with no noise": (f"certify {OWN} --sigma 0", "expected sigma"),
+    "certify with NaN noise": (f"certify {OWN} --sigma nan", "expected sigma"),
+    "certify at a negative radius": (f"certify {OWN} --radii -1", "expected --radii as numbers >= 0"),
+    "certify with no copies": (f"certify {OWN} --n 0", "expected n as a whole number >= 1, got 0"),
+    "certify with no chance": (f"certify {OWN} --alpha 0", "expected alpha above 0 and below 1, got 0"),
+    "certify in no batch": (f"certify {OWN} --batch-size 0", "expected batch size as a whole number >= 1, got 0"),
+    "certify an unknown defence": (f"certify {OWN} --defence jpg", "expected the name of a defence"),
+    "detect by an unknown detector": (
+        f"detect {WATCHED} --detector sniffer",
+        "expected a detector's name or file, got 'sniffer'",
+    ),
+    "detect with an unknown attack": (f"detect {WATCHED} --attack pgdd", "expected the name of an attack, got 'pgdd'"),
+    "detect without training images": (f"detect {WATCHED}", "expected training images in own to fit"),
+    "features of no layer": (f"features {OWN} --eps 0.1 --layers nose", "expected the name of a layer, got 'nose'"),
+    "features of no picture": (
+        f"features {OWN} --eps 0.1 --pictures 0",
+        "expected --pictures as a number of images from 1",
+    ),
+    "features of several attacks": (
+        f"features {OWN} --eps 0.1 --attack fgsm pgd",
+        "expected one attack at one eps to draw",
+    ),
+    "features of no radius": (
+        f"features {OWN} --attack ddn --norm L2",
+        "expected an attack on each image inside a radius",
+    ),
+    "data of what": ("data check", "expected a source to check"),
+    "data that is broken": ("data check {broken}", "expected a whole PNG, JPEG, BMP or WebP image"),
+}
+"""A command line, and what is said of it. Lines may be long here: each is one case."""
+
+RUNS: dict[str, tuple[str, str]] = {}
+"""Cases of `steelman runs …`: a missing folder, a store of another version, a damaged one, runs on different images."""
+
+CASES = (
+    {f"configuration: {name}": ("evaluate run.toml", text, said) for name, (text, said) in CONFIGURATIONS.items()}
+    | {name: (line, "", said) for name, (line, said) in LINES.items()}
+    | {f"runs: {name}": (line, "", said) for name, (line, said) in RUNS.items()}
+)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_mistake_is_one_line_exit_code_2_and_nothing_written(
+    case: str,
+    places: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(places["given"])
+    line, text, said = CASES[case]
+    if text:
+        Path("run.toml").write_text(text.replace("{own}", str(places["own"])), encoding="utf-8")
+    before = [sorted(folder.rglob("*")) for folder in (tmp_path, places["given"])]
+    try:
+        code = main([word.format(**places) for word in line.split()])
+    except SystemExit as stop:
+        code = stop.code  # type: ignore[assignment]
+    told = capsys.readouterr().err
+    assert said in told
+    assert code == 2
+    assert told.startswith("steelman")
+    assert told.endswith("\n")
+    assert len(told.splitlines()) == 1
+    assert "Traceback" not in told
+    after = [sorted(folder.rglob("*")) for folder in (tmp_path, places["given"])]
+    assert [[path for path in paths if "__pycache__" not in path.parts] for paths in after] == before

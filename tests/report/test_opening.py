@@ -1,0 +1,139 @@
+"""The headline of a case and its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from steelman.evaluation.records import Bracket, Case, Check, Curve, Evaluation, Sample, Verdict
+from steelman.report import summary
+from steelman.report.opening import openings, tally
+
+Cases = Callable[..., Case]
+Runs = Callable[..., Evaluation]
+Samples = Callable[..., list[Sample]]
+INFLATED = Verdict(word="inflated", reasons=("transfer broke 42", "more steps took 3 points"))
+UNSURE = Verdict(word="cannot tell", reasons=("no gradient",))
+
+
+def test_a_figure_that_holds_up_is_told_in_one_sentence(case: Cases, evaluation: Runs) -> None:
+    (opening,) = openings(evaluation(cases=(case(n=1000, kept=713, ci_low=0.684, ci_high=0.741),)))
+    assert opening.headline == (
+        "71.3\u00a0% of 1,000 MNIST images survive every attack of someone who knows the whole pipeline, "
+        "at Linf ε 0.30 [68.4, 74.1]"
+    )
+    assert (opening.sign, opening.tone, opening.reasons) == ("✓", "sound", "")
+
+
+@pytest.mark.parametrize(("verdict", "sign", "tone"), [(INFLATED, "✗", "inflated"), (UNSURE, "?", "unsure")])
+def test_any_other_figure_only_seems_to_say_it(
+    verdict: Verdict, sign: str, tone: str, case: Cases, evaluation: Runs
+) -> None:
+    (opening,) = openings(evaluation(cases=(case(verdict=verdict),)))
+    assert "images seem to survive" in opening.headline
+    assert (opening.sign, opening.tone) == (sign, tone)
+    assert "Do not quote this figure" in opening.caveat
+
+
+def test_one_image_reads_as_one(case: Cases, samples: Samples, evaluation: Runs) -> None:
+    (sure, doubted) = openings(evaluation(cases=(case(samples(1)), case(samples(1), verdict=INFLATED))))
+    assert "of 1 MNIST image survives every" in sure.headline
+    assert "of 1 MNIST image seems to survive every" in doubted.headline
+
+
+def test_what_is_attacked_is_named(case: Cases, samples: Samples, evaluation: Runs) -> None:
+    bare, free = openings(
+        evaluation(cases=(case(samples(20, defended=False), norm="L2", eps=2.0), case(norm="none", eps=0.0)))
+    )
+    assert "someone who knows the classifier, at L2 ε 2 [" in bare.headline
+    assert bare.unaware == ""
+    assert "of a kind that no ball describes" in free.headline
+    assert "ε" not in free.headline
+    assert "that is no robustness" in free.unaware
+
+
+def test_no_more_than_chance_is_no_praise(case: Cases, evaluation: Runs) -> None:
+    curve = Curve(points=((0.0, 0.9, 0.8, 1.0),), chance=0.1135, median=None)
+    cases = [case(n=1000, kept=kept, curve=curve) for kept in (113, 114)] + [case(kept=0, curve=None)]
+    told = ["the model cannot" in opening.caveat for opening in openings(evaluation(cases=tuple(cases)))]
+    assert told == [True, False, True]
+
+
+@pytest.mark.parametrize("verdict", [INFLATED, UNSURE])
+def test_nothing_can_be_lower_than_nothing(verdict: Verdict, case: Cases, evaluation: Runs) -> None:
+    (opening,) = openings(evaluation(cases=(case(kept=0, verdict=verdict),)))
+    assert opening.caveat == "Nothing survives, so no better attack could lower this figure."
+    assert "images survive every attack" in opening.headline
+
+
+def test_a_figure_that_nobody_checked_is_not_called_sound(case: Cases, evaluation: Runs) -> None:
+    (opening,) = openings(evaluation(cases=(case(checks=()),)))
+    assert opening.checked == ""
+    assert opening.caveat.startswith("No check was made")
+
+
+def test_checks_that_do_not_apply_count_as_nothing(case: Cases, failed: Check, evaluation: Runs) -> None:
+    passed = replace(failed, outcome="pass")
+    idle = replace(failed, outcome="not applicable")
+    cases = (case(checks=(passed, idle)), case(checks=(passed,) * 3), case(checks=(idle, failed, passed)))
+    told = [opening.checked for opening in openings(evaluation(cases=cases))]
+    assert told == [
+        "the one check that applies was passed",
+        "all 3 checks that apply were passed",
+        "1 of 2 checks failed",
+    ]
+
+
+def test_what_is_proved_is_told(case: Cases, evaluation: Runs) -> None:
+    brackets = (
+        Bracket(certified=100, attacked=120),
+        Bracket(certified=0, attacked=120),
+        Bracket(certified=None, attacked=120, why="a stage without bounds."),
+        Bracket(certified=None, attacked=120),
+    )
+    told = [o.proved for o in openings(evaluation(cases=tuple(case(bracket=one) for one in brackets)))]
+    assert told == [
+        "Proved: no attack whatever brings this below 50.0\u00a0%.",
+        "No image could be proved.",
+        "Nothing is proved. A stage without bounds.",
+        "Nothing is proved.",
+    ]
+
+
+def test_titles_tell_cases_apart(case: Cases, evaluation: Runs) -> None:
+    alike = evaluation(cases=(case(), case(norm="L2", eps=8 / 255), case(norm="L0", eps=10)))
+    assert [opening.title for opening in openings(alike)] == ["Linf ε 0.30", "L2 ε 8/255", "L0 ε 10"]
+    mixed = evaluation(cases=(case(), case(defence="none", dataset="fashion-mnist")))
+    assert [opening.title for opening in openings(mixed)] == [
+        "MNIST · unet · Linf ε 0.30",
+        "Fashion-MNIST · no defence · Linf ε 0.30",
+    ]
+
+
+def test_verdicts_are_counted(case: Cases, evaluation: Runs) -> None:
+    run = evaluation(cases=(case(), case(), case(verdict=INFLATED), case(verdict=UNSURE)))
+    assert tally(run) == "4 figures: 2 hold up, 1 is inflated and 1 is in doubt."
+    assert tally(evaluation()) == ""
+
+
+def test_the_terminal_gets_headline_verdict_bracket_and_failures(case: Cases, failed: Check, evaluation: Runs) -> None:
+    hurt = case(verdict=INFLATED, checks=(failed,), worst=50, classifier="x")
+    lines = summary(evaluation(cases=(hurt, case())))
+    assert lines[0].endswith("]")
+    assert "seem to survive" in lines[0]
+    assert lines[1] == (
+        "  ✗ inflated: transfer broke 42; more steps took 3 points. Do not quote this figure: the truth is lower."
+    )
+    assert "25.0 % are read right in each of several looks" in lines[2]
+    assert lines[3].startswith("  Proved: no attack whatever")
+    assert lines[4] == "  ✗ check failed: transfer: 42 of 713 survivors broke."
+    assert lines[6].startswith("  ✓ holds up. No check found")
+    assert summary(evaluation()) == []
+
+
+def test_a_terminal_obeys_no_name(case: Cases, evaluation: Runs) -> None:
+    lines = summary(evaluation(cases=(case(dataset="\x1b[31mred\nline\u202e"),)))
+    assert all(line.isprintable() for line in lines)
+    assert "[31mred line images" in lines[0]
