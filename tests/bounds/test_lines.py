@@ -47,8 +47,11 @@ def test_a_smooth_function_never_crosses_its_lines(name):
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_lines_are_near_the_best_there_are(name):
-    """In the middle of an interval no line can be nearer than the function's convex or concave envelope."""
-    shape, box = SHAPES[name], Box(*(end[:, 30:45] for end in boxes()))
+    """In the middle of an interval no line can be nearer than the function's convex or concave envelope.
+
+    Of intervals up to a width of 9, that is: over wider ones the remainder counts.
+    """
+    shape, box = SHAPES[name], Box(*(end[:, 30:41] for end in boxes()))
     found = activations.around(shape, box)
     middle = (box.low + box.high) / 2
     for side, slope, shift in ((-1, *found[:2]), (1, *found[2:])):
@@ -58,7 +61,7 @@ def test_lines_are_near_the_best_there_are(name):
         weight = torch.where(b > a, (b - 0.5) / torch.where(b > a, b - a, 1), 1)
         envelope = (side * (weight * shape.f(at[0]) + (1 - weight) * shape.f(at[1]))).flatten(-2).amax(-1)
         gap = side * (slope * middle + shift) - envelope
-        assert float((gap / (box.high - box.low)).max()) < 0.02
+        assert float((gap / (box.high - box.low)).max()) < 0.01
         assert float(gap.min()) > -1e-9
 
 

@@ -215,7 +215,7 @@ def test_a_curve_never_rises_and_agrees_with_the_figure_at_its_eps() -> None:
         shares = [accuracy for _, accuracy, _, _ in case.curve.points]
         assert shares == sorted(shares, reverse=True)
         assert shares[0] == case.clean / case.n
-        assert dict((eps, accuracy) for eps, accuracy, _, _ in case.curve.points)[case.eps] == case.kept / case.n
+        assert {eps: accuracy for eps, accuracy, _, _ in case.curve.points}[case.eps] == case.kept / case.n
         assert case.curve.median is not None
     known = torch.tensor([sample.distance for sample in evaluation.cases[0].samples])
     ratio = known / _smallest()
@@ -274,7 +274,7 @@ def test_a_folder_keeps_the_run_and_another_run_is_refused(tmp_path: Path) -> No
     again = measured(linear(), images(), listed, folder=tmp_path, curve=True)
     assert (again.rows, again.cases) == (one.rows, one.cases)
     assert [picture.index for picture in again.pictures] == [picture.index for picture in one.pictures]
-    with pytest.raises(InputError, match="expected the run that .* holds, got another options"):
+    with pytest.raises(InputError, match=r"expected the run that .* holds, got another options"):
         measured(linear(), images(), listed, folder=tmp_path, curve=True, seed=1)
     fresh = measured(linear(), images(), listed, folder=tmp_path, curve=True, seed=1, fresh=True)
     assert {sample.seed for sample in fresh.cases[0].samples} == {1}

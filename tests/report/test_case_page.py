@@ -167,10 +167,16 @@ def test_pictures_are_grouped_by_their_role_and_say_where_they_break(
     assert "breaks at" not in text[third:]
 
 
-def test_distances_of_two_cases_of_one_eps_are_not_mixed(case: Cases, picture: Pictures, evaluation: Runs) -> None:
-    shown = (picture(0.3, index=0, role="broken"),)
-    assert "breaks at" in to_html(evaluation(cases=(case(), case(eps=0.1)), pictures=shown))
-    assert "breaks at" not in to_html(evaluation(cases=(case(), case(norm="L2")), pictures=shown))
+def test_distances_of_two_cases_of_one_eps_are_not_mixed(
+    case: Cases, samples: Samples, picture: Pictures, evaluation: Runs
+) -> None:
+    near, far = samples(10), tuple(replace(one, distance=0.45) for one in samples(10))
+    both = (case(near), case(far, norm="L2"))
+    shown = (picture(0.3, index=0, role="broken"), picture(0.3, index=0, role="broken", norm="L2"))
+    text = to_html(evaluation(cases=both, pictures=shown))
+    assert f"breaks at {near[0].distance:.3g}" in text
+    assert "breaks at 0.45" in text
+    assert "breaks at" not in to_html(evaluation(cases=both[:1], pictures=shown[1:]))
 
 
 def test_a_run_can_be_repeated_from_its_page(case: Cases, evaluation: Runs, outline: Outlines) -> None:

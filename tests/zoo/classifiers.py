@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from steelman.models import LeNet
+
 from .stages import Thermometer
 
 SIDE = 28

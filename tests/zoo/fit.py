@@ -1,4 +1,4 @@
-"""Fits the two small classifiers of the zoo that no shipped one can be: `python -m tests.zoo.fit`, a minute on one core."""
+"""Fits the two classifiers whose weights stand in the zoo: `python -m tests.zoo.fit`, about a minute each on a core."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from steelman import weights
 from steelman.data import load
+
 from .classifiers import WEIGHTS, KWinnersNet, thermometer_net
 
 IMAGES = 20_000

@@ -12,30 +12,36 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from steelman.attacks import Last, averaged, pgd
+from steelman.attacks import Attack, Last, apgd_dlr, averaged, pgd
 from steelman.defences import MedianSmoothing, StraightThrough
 from steelman.losses import margin
 from steelman.norms import Linf
+
 from .specimen import Specimen
 
-Simplify = Callable[[Any], nn.Module]
+StandIn = Callable[[Any], nn.Module]
 """From a pipeline to what the attacker differentiates in its place."""
+
+
+def stepped(ball: Linf) -> Attack:
+    """Returns twenty steps of PGD on the margin, which does not saturate."""
+    return pgd(ball, steps=20, size=float(ball.eps) / 5, loss=margin)
 
 
 @dataclass(frozen=True)
 class Adaptive:
-    """PGD on the margin, from a stand-in for the pipeline, averaged over `draws` of it if more than one."""
+    """An attack on a stand-in for the pipeline, averaged over `draws` of it if more than one."""
 
-    stand_in: Simplify
+    stand_in: StandIn
     draws: int = 1
-    steps: int = 20
+    recipe: Callable[[Linf], Attack] = stepped
 
     def __call__(self, specimen: Specimen, x: Tensor, y: Tensor) -> Tensor:
         """Returns (N, *S): adversarial images in the specimen's ball."""
-        attack = pgd(Linf(specimen.eps), steps=self.steps, size=specimen.eps / 6, loss=margin)
+        attack = self.recipe(Linf(specimen.eps))
         if self.draws > 1:
             attack = attack.through(averaged(self.draws)).with_goal(Last())
-        return attack(self.stand_in(specimen.build()).eval(), x, y, seed=0, mode="as it is").x
+        return attack(self.stand_in(specimen.build()).eval(), x, y).x
 
 
 class Around(nn.Module):
@@ -91,9 +97,9 @@ attacks: dict[str, Adaptive] = {
     "distilled": Adaptive(itself),
     "jpeg": Adaptive(straight_through),
     "bit-depth": Adaptive(straight_through),
-    "resize-pad": Adaptive(itself, draws=10, steps=40),
-    "noise": Adaptive(itself, draws=10),
-    "noisy-features": Adaptive(itself, draws=10),
+    "resize-pad": Adaptive(itself, draws=5),
+    "noise": Adaptive(itself, draws=5),
+    "noisy-features": Adaptive(itself, draws=5),
     "thermometer": Adaptive(filling),
     "purifier": Adaptive(itself),
     "k-winners": Adaptive(around, draws=10),
@@ -105,6 +111,6 @@ attacks: dict[str, Adaptive] = {
     "sawtooth": Adaptive(straight_through),
     "undefended-0.1": Adaptive(itself),
     "undefended-0.3": Adaptive(itself),
-    "adversarially-trained": Adaptive(itself, steps=100),
+    "adversarially-trained": Adaptive(itself, recipe=apgd_dlr),
 }
 """By the specimen's name."""

@@ -80,6 +80,7 @@ class Kinked:
     affine: bool = False
 
     def box(self, call: Call, boxes: list[Box]) -> Box:
+        self.kinks(call)
         return Box(call(boxes[0].low), call(boxes[0].high))
 
     def noise(self, call: Call, boxes: list[Box]) -> Tensor:

@@ -132,9 +132,12 @@ def certify(
     for method in methods:
         if method not in METHODS:
             raise unknown("method", method, METHODS)
+    if not methods:
+        raise InputError(f"expected at least one method, got none: say methods={tuple(METHODS)}")
     if batch < 1:
         raise InputError(f"expected a batch of at least one image, got {batch}")
     known = region(x, threat).threat
+    _one_each(x, y)
     margin = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
     by: list[str | None] = [None] * len(x)
     for start in range(0, len(x), batch):
@@ -202,15 +205,19 @@ def _largest(found: Tensor, y: Tensor) -> Tensor:
 
 def _labels(net: Bounded, x: Tensor, y: Tensor) -> Tensor:
     classes = net.boxes[net.graph.program.answer].low.shape[1]
-    if not isinstance(y, Tensor) or y.is_floating_point() or y.dtype == torch.bool or y.shape != x.shape[:1]:
-        came = f"{y.dtype} of shape {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
-        raise InputError(f"expected labels as {len(x)} integers, one for each image, got {came}")
+    _one_each(x, y)
     if classes < 2:
         raise InputError(f"expected logits of at least two classes, got {classes}")
     if int(y.min()) < 0 or int(y.max()) >= classes:
         wrong = int(y.min()) if int(y.min()) < 0 else int(y.max())
         raise InputError(f"expected labels in [0, {classes}), as the model has so many classes, got {wrong}")
     return y.long()
+
+
+def _one_each(x: Tensor, y: Tensor) -> None:
+    if not isinstance(y, Tensor) or y.is_floating_point() or y.dtype == torch.bool or y.shape != x.shape[:1]:
+        came = f"{y.dtype} of shape {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
+        raise InputError(f"expected labels as {len(x)} integers, one for each image, got {came}")
 
 
 def _down(value: Tensor, dtype: torch.dtype) -> Tensor:

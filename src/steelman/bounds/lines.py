@@ -53,11 +53,12 @@ def smooth(f: Callable[[Tensor], Tensor], slope: Callable[[Tensor], Tensor], ben
 
 
 def _slope(values: Tensor, flat: Tensor, reach: Tensor) -> Tensor:
-    """The slope of the concave envelope in the middle: of the best chord over it, or the function's own there."""
-    best, found = values[HALVES], flat
+    """The slope of the concave envelope in the middle: of the highest chord there, or `flat` where all is too near."""
+    best, found = torch.full_like(flat, -torch.inf), flat
     wide = reach > 1e-4
-    for left in range(0, HALVES, 2):
-        for right in range(HALVES + 2, 2 * HALVES + 1, 2):
+    distances = (1, *range(2, HALVES + 1, 2))
+    for left in (HALVES - distance for distance in distances):
+        for right in (HALVES + distance for distance in distances):
             a, b = HALVES - left, right - HALVES
             height = (b * values[left] + a * values[right]) / (a + b)
             better = (height > best) & wide

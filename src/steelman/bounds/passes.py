@@ -114,8 +114,11 @@ def _tighten(net: Bounded, index: int, call: Call) -> None:
         upper, lower = backward(net, index, torch.cat([ones, -ones], 1), whole=True).chunk(2, 1)
         slack = call.unit * torch.maximum(upper.abs(), lower.abs())
         least, greatest = (-lower - slack).to(low.dtype), (upper + slack).to(low.dtype)
-        low = low.scatter(1, places, torch.maximum(low.gather(1, places), least))
-        high = high.scatter(1, places, torch.minimum(high.gather(1, places), greatest))
+        # an image with fewer open values than another gets no more than it would alone
+        asked = wanted.gather(1, places)
+        least = torch.where(asked, torch.maximum(low.gather(1, places), least), low.gather(1, places))
+        greatest = torch.where(asked, torch.minimum(high.gather(1, places), greatest), high.gather(1, places))
+        low, high = low.scatter(1, places, least), high.scatter(1, places, greatest)
     shape = source.node.shape
     net.boxes[index] = Box(low.view(shape), high.view(shape))
 

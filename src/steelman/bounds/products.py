@@ -121,10 +121,16 @@ class Largest:
             call.memo["plane"] = _plane(*(_windowed(part, call, places, outside) for part in boxes[0]))
         slopes, shift, picked = cast(tuple[Tensor, Tensor, Tensor], call.memo["plane"])
         up, down = rows.clamp_min(0), rows.clamp_max(0)
-        spread = up[..., None] * slopes[:, None] + down[..., None] * picked[:, None]
-        size = call.shapes[0].numel() // call.batch
-        found = rows.new_zeros(*rows.shape[:2], size).index_add(2, places.flatten(), spread.flatten(2))
-        return [found], dot(up, shift[:, None])
+        lost = dot(up, shift[:, None])
+        owner = _owners(call)
+        if owner is None:
+            spread = up[..., None] * slopes[:, None] + down[..., None] * picked[:, None]
+            size = call.shapes[0].numel() // call.batch
+            return [rows.new_zeros(*rows.shape[:2], size).index_add(2, places.flatten(), spread.flatten(2))], lost
+        window = torch.div(owner, places.shape[1], rounding_mode="floor")
+        up, down = (part.index_select(2, window) for part in (up, down))
+        above, below = (part.flatten(1).index_select(1, owner)[:, None] for part in (slopes, picked))
+        return [torch.addcmul(up * above, down, below)], lost
 
 
 def _plane(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -150,6 +156,18 @@ def _windows(call: Call) -> tuple[Tensor, Tensor]:
     if "windows" not in call.memo:
         call.memo["windows"] = _found_windows(call)
     return cast(tuple[Tensor, Tensor], call.memo["windows"])
+
+
+def _owners(call: Call) -> Tensor | None:
+    """For each of an image's values, where it stands in the windows one after another; None where they overlap."""
+    if "owners" not in call.memo:
+        places, outside = _windows(call)
+        size = call.shapes[0].numel() // call.batch
+        inside = (~outside).flatten().nonzero()[:, 0]
+        owned = places.flatten()[inside]
+        whole = len(owned) == size and len(owned.unique()) == size
+        call.memo["owners"] = torch.empty_like(inside).scatter(0, owned, inside) if whole else None
+    return cast("Tensor | None", call.memo["owners"])
 
 
 def _found_windows(call: Call) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from steelman import attacks, training
 from steelman.errors import InputError
 from steelman.evaluation.records import Evaluation
 from steelman.evaluation.run import Now
-from steelman.report import tables
+from steelman.report import summary, tables
 from steelman.studies.stage import Done
 
 console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 140)
@@ -116,7 +116,7 @@ def measuring(title: str) -> Iterator[Callable[[Done], None]]:
 
 
 def finish(evaluation: Evaluation, folder: Path) -> None:
-    """Writes results.json, pictures.npz and report.html, and then prints the tables."""
+    """Writes results.json, pictures.npz and report.html, and then prints the tables and what they come to."""
     evaluation.write(folder)
     evaluation.save(folder / "report.html")
     for found in tables(evaluation):
@@ -130,6 +130,8 @@ def finish(evaluation: Evaluation, folder: Path) -> None:
         console.print(table)
         for note in found.notes:
             console.print(f"  {note}")
+    for line in summary(evaluation):
+        console.print(line)
     console.print(f"wrote {folder}/results.json and {folder}/report.html ({evaluation.seconds:.0f} s)")
 
 

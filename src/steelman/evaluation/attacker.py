@@ -104,10 +104,10 @@ def needs_gradients(attack: AnyAttack) -> bool:
     """Returns whether an attack, or some part of it, asks the model for gradients."""
     if isinstance(attack, Cascade):
         return any(needs_gradients(part) for part in attack.attacks)
-    if isinstance(attack, Attack) and not isinstance(attack.rule, Search):
-        return attack.rule.asks != "scores"
     name = attack.name.split("-")[0] if attack.name.startswith("transfer-") else attack.name
-    return name not in catalogue or catalogue[name].knows == "gradients"
+    if name in catalogue:
+        return catalogue[name].knows == "gradients"
+    return not isinstance(attack, Attack) or isinstance(attack.rule, Search) or attack.rule.asks != "scores"
 
 
 def knowing(pipeline: nn.Module, x: Tensor, y: Tensor, *, seed: int = 0, draws: int = DRAWS) -> Attacker:
@@ -259,7 +259,16 @@ def _asked(draws: int) -> Estimator:
 
 
 def _through(attack: AnyAttack, estimator: Estimator) -> AnyAttack:
-    return attack if estimator == exact or not hasattr(attack, "through") else attack.through(estimator)
+    """The attack looking through an estimator; one that has its own, as NES has, keeps it."""
+    if estimator == exact or not isinstance(attack, Attack | Cascade):
+        return attack if estimator == exact else attack.through(estimator)
+    if isinstance(attack, Cascade):
+        return replace(attack, attacks=tuple(_seen(part, estimator) for part in attack.attacks))
+    return _seen(attack, estimator)
+
+
+def _seen(attack: Attack, estimator: Estimator) -> Attack:
+    return attack.through(estimator) if attack.gradient == exact else attack
 
 
 def _for_random(attack: AnyAttack) -> list[AnyAttack]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from steelman.attacks import AnyAttack, Progress, Result
+from steelman.attacks import AnyAttack, Progress, Result, catalogue, pgd
 from steelman.data import Images
 from steelman.evaluation import measure
 from steelman.evaluation.aims import Aim
@@ -16,7 +17,7 @@ from steelman.evaluation.attacker import Attacker
 from steelman.evaluation.certificates import certify
 from steelman.evaluation.even import Even
 from steelman.evaluation.journal import Outcome
-from steelman.evaluation.worst import Attempt
+from steelman.evaluation.worst import Attempt, attempts
 
 _SHOWN = 4
 """Of the survivors of a chunk, and where a run has no folder of what broke too, so many are kept for the pictures."""
@@ -80,16 +81,28 @@ class Bench:
         ], None
 
     def proof(self, aim: Aim, rows: Tensor) -> Made | str:
-        """What can be proved, or why nothing can."""
+        """What can be proved, or why nothing can; what a few steps break is not tried, as nobody could prove it."""
         x, y = self.batch(rows)
-        proved = certify(self.attacker, x, y, aim.threat)
+        hopeless = self._soon_broken(aim, x, y, rows)
+        proved = certify(self.attacker, x[~hopeless], y[~hopeless], aim.threat)
         if isinstance(proved, str):
             return proved
-        columns = (self._numbers(rows), proved.holds.tolist(), proved.margin.tolist(), proved.by)
+        numbers, left = self._numbers(rows[hopeless.cpu()]), self._numbers(rows[~hopeless.cpu()])
+        columns = (left, proved.holds.tolist(), proved.margin.tolist(), proved.by)
         return [
-            Outcome(number, not holds, None, margin, 0.0, 0, 0, self.seed, by)
-            for number, holds, margin, by in zip(*columns, strict=True)
+            *(Outcome(number, True, None, math.inf, 0.0, 0, 0, self.seed, "") for number in numbers),
+            *(
+                Outcome(number, not holds, None, margin, 0.0, 0, 0, self.seed, by)
+                for number, holds, margin, by in zip(*columns, strict=True)
+            ),
         ], None
+
+    def _soon_broken(self, aim: Aim, x: Tensor, y: Tensor, rows: Tensor) -> Tensor:
+        """(M,) bool: which of these five steps break."""
+        if not self.attacker.ways or aim.norm not in catalogue["pgd"].norms:
+            return torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        attempt = next(attempts(self.attacker, [pgd(aim.threat, steps=5)]))
+        return attempt(self.attacker, x, y, indices=self.images.indices[rows], seed=self.seed).broken
 
     def attempt(self, aim: Aim, attempt: Attempt, rows: Tensor, hear: Hear) -> Made:
         """What an attempt finds; its images inside the aim, and those of a few that hold."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from steelman import bounds
@@ -39,6 +40,8 @@ def certify(attacker: Attacker, x: Tensor, y: Tensor, threat: Threat) -> Proved 
         return "It may abstain, which linear bounds do not follow here."
     if threat.ball.name not in ("Linf", "L2", "L1"):
         return f"Linear bounds are for Linf, L2 and L1, not for {threat.ball.name}."
+    if not len(x):
+        return Proved(x.new_zeros(0, dtype=torch.bool), x.new_zeros(0), [])
     try:
         with Victim(attacker.pipeline, device=x.device):
             found = bounds.certify(attacker.pipeline, x, y, threat, methods=METHODS)

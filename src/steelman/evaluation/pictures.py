@@ -29,6 +29,7 @@ def picture(
     eps: float,
     protocol: str,
     role: str = "",
+    norm: str = "Linf",
 ) -> Picture:
     """Returns the record of one image.
 
@@ -54,6 +55,7 @@ def picture(
         images=_pixels(way),
         readings=(readings[0], readings[1], readings[2]),
         role=role,
+        norm=norm,
     )
 
 
@@ -96,6 +98,7 @@ def pictured(
                         eps=case.eps,
                         protocol="adaptive",
                         role=role,
+                        norm=case.norm,
                     )
                 )
     return tuple(found)

@@ -29,7 +29,7 @@ def trust(run: Run, aim: Aim) -> None:
                 run.recall(step)
         return
     run.tell(f"checks {aim.title}")
-    findings = checks.check(_subject(run, aim))
+    findings = checks.check(_subject(run, aim), run.hear)
     for finding in findings:
         for attack in finding.escalate:
             for attempt in attempts(run.bench.attacker, [attack]):

@@ -87,7 +87,7 @@ def _paint(axes: Axes, case: Case, curve: Curve) -> None:
     at, low, high = ([100 * point[i] for point in known] for i in (1, 2, 3))
     ink = axes.xaxis.label.get_color()
     colour = stroke(_ATTACKED)["color"]
-    end = max(*eps, case.eps) or 1.0
+    end = max(*eps, case.eps, curve.median or 0.0) or 1.0
     axes.set_xlim(-0.02 * end, 1.03 * end)
     axes.set_ylim(-3, 103)
     axes.set_yticks(range(0, 101, 20))

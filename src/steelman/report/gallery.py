@@ -75,7 +75,7 @@ def walls(pictures: Sequence[Picture], cases: Sequence[Case] = ()) -> tuple[Wall
 def _group(picture: Picture) -> _Group:
     pipeline = picture.dataset, picture.classifier, picture.defence
     if picture.role:
-        return "role", picture.role, wording.eps(picture.eps), *pipeline
+        return "role", picture.role, picture.norm, wording.eps(picture.eps), *pipeline
     return "attack", picture.attack, picture.protocol, *pipeline
 
 
@@ -86,26 +86,25 @@ def _wall(members: list[Picture], side: int, distances: Mapping[tuple[object, ..
     strips = tuple(_strip(picture, side, distances.get(_place(picture, picture.index))) for picture in ordered)
     if first.role:
         title = f"{first.role[0].upper()}{first.role[1:]}"
-        at = f" at ε {wording.eps(first.eps)}" if first.eps else ""
+        norm = "" if first.norm in ("Linf", "none") else f" {first.norm}"
+        at = f" at{norm} ε {wording.eps(first.eps)}" if first.eps else ""
         return Wall(title, f"{wording.dataset(first.dataset)}, {pipeline}{at}", first.defence != "none", strips)
     title = f"{wording.dataset(first.dataset)}, {wording.attack(first.attack)}, {first.protocol}"
     return Wall(title, pipeline, first.defence != "none", strips)
 
 
 def _distances(cases: Sequence[Case]) -> dict[tuple[object, ...], float]:
-    """Returns the distance at which each image breaks, where its pipeline and eps name one case only."""
-    named = [(case.dataset, case.classifier, case.defence, case.eps) for case in cases]
+    """Returns the distance at which each image breaks, by its pipeline and threat."""
     return {
         _place(case, sample.index): sample.distance
-        for case, name in zip(cases, named, strict=True)
-        if named.count(name) == 1
+        for case in cases
         for sample in case.samples
         if sample.distance is not None
     }
 
 
 def _place(of: Case | Picture, index: int) -> tuple[object, ...]:
-    return of.dataset, of.classifier, of.defence, of.eps, index
+    return of.dataset, of.classifier, of.defence, of.norm, of.eps, index
 
 
 def amplified(clean: NDArray[np.uint8], adversarial: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from steelman.attacks import Progress
 from steelman.errors import InputError
 from steelman.evaluation.checks.answers import evaluation_mode, gives_logits, same_in_any_batch, same_twice
-from steelman.evaluation.checks.binarisation import binarisation
+from steelman.evaluation.checks.binarised import binarisation
 from steelman.evaluation.checks.claims import claims, skipped
 from steelman.evaluation.checks.radii import chance, over_eps, unbounded
 from steelman.evaluation.checks.rivals import black_box, transferred

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from steelman.errors import InputError
 from steelman.evaluation.checks.claims import failed, passed, skipped
 from steelman.evaluation.checks.subject import Finding, Subject
-from steelman.evaluation.checks.trial import against, all_of, climb, first, logits, survivors
+from steelman.evaluation.checks.trial import against, all_of, first, iterated, logits, survivors
 from steelman.losses import cross_entropy
 from steelman.victim import Victim
 
@@ -29,13 +29,13 @@ def evaluation_mode(subject: Subject) -> Finding:
         stays = _training(model)
         calm = victim.logits(x, y)
     if stays:
-        return failed(name, f"{_some(stays)} in training mode although eval() was called.")
+        return failed(name, f"{_some(stays)} although eval() was called.")
     if not left:
         return passed(name, f"None of {_count(len(list(model.modules())))} is in training mode.")
     with Victim(model, seed=subject.seed, device=x.device, mode="as it is", abstention="a class") as victim:
         differ = int(_apart(victim.logits(x, y), calm).sum())
     if differ:
-        told = f"As it was handed in, {_some(left)} in training mode, and {differ} of {len(x)} answers are other ones."
+        told = f"As it was handed in, {_some(left)} and {differ} of {len(x)} answers are other ones."
         return failed(name, told, says="cannot tell")
     return passed(name, f"{_count(len(left))} in training mode, which changes none of {len(x)} answers.")
 
@@ -90,7 +90,7 @@ def gives_logits(subject: Subject) -> Finding:
     told = f"On all {len(x)} images the outputs are shares of one, as after a softmax"
     if not subject.attacker.ways:
         return failed(name, f"{told}.", says="cannot tell")
-    attack = climb(subject, loss=of_probabilities, name="pgd on log-probabilities")
+    attack = iterated(subject.threat, loss=of_probabilities, name="pgd on log-probabilities")
     trial = against(subject, attack, survivors(subject, 64))
     told = f"{told}. {trial.words('PGD on their logarithm')}"
     return failed(name, told, says="inflated" if trial.much else "cannot tell", escalate=all_of(attack, trial))
@@ -107,7 +107,7 @@ def _training(model: nn.Module) -> list[str]:
 
 def _some(names: list[str]) -> str:
     verb = "is" if len(names) == 1 else "are"
-    return f"{_count(len(names))} {verb}, as {names[-1]},"
+    return f"{_count(len(names))} {verb} in training mode, as {names[-1]},"
 
 
 def _count(number: int) -> str:

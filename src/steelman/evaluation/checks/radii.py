@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import torch
 
-from steelman.attacks import Cascade, pgd, standard
+from steelman.attacks import Cascade, standard
 from steelman.attacks.settings import largest
 from steelman.errors import InputError
 from steelman.evaluation.checks.claims import failed, passed
 from steelman.evaluation.checks.subject import Finding, Subject
-from steelman.evaluation.checks.trial import first, percent, rarely, way
+from steelman.evaluation.checks.trial import first, iterated, percent, rarely, way
 from steelman.evaluation.intervals import clopper_pearson
-from steelman.losses import margin
 from steelman.threat import Threat
 from steelman.victim import abstains
 
@@ -35,7 +35,7 @@ def over_eps(subject: Subject) -> Finding:
     radii = [eps * factor for factor in (0.25, 0.5, 1.0, 2.0)]
     radii += [end] if end > radii[-1] else []
     rows = first(subject, 48)
-    attacks = [pgd(subject.threat.at(radius), steps=20, loss=margin) for radius in radii]
+    attacks = [iterated(subject.threat.at(radius), steps=20) for radius in radii]
     holds = torch.stack([~subject.attacked(attack, rows).broken for attack in attacks])
     accuracies = ", ".join(
         f"{float(hold.double().mean()):.2f} at {radius:.3g}" for radius, hold in zip(radii, holds, strict=True)
@@ -43,7 +43,7 @@ def over_eps(subject: Subject) -> Finding:
     told = f"PGD made anew at each eps on {len(rows)} images leaves {accuracies}."
     rises = [
         at + 1
-        for at, (near, far) in enumerate(zip(holds, holds[1:], strict=False))
+        for at, (near, far) in enumerate(pairwise(holds))
         if _rises(int((far & ~near).sum()), int((near & ~far).sum()))
     ]
     if bool(holds.all()):

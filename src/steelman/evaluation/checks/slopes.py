@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -13,7 +11,7 @@ from steelman.attacks.settings import largest
 from steelman.errors import InputError
 from steelman.evaluation.checks.claims import failed, passed, skipped
 from steelman.evaluation.checks.subject import Finding, Subject
-from steelman.evaluation.checks.trial import against, all_of, asked, climb, first, logits, survivors, way
+from steelman.evaluation.checks.trial import against, all_of, asked, first, iterated, logits, survivors, way
 from steelman.losses import cross_entropy, margin
 from steelman.norms import column
 from steelman.streams import Streams
@@ -62,7 +60,7 @@ def saturation(subject: Subject) -> Finding:
     told = f"The softmax in float32 leaves no gradient on {flat} of {len(x)} images"
     if flat <= len(x) / 2:
         return passed(name, f"{told}.")
-    attack = climb(subject, name="pgd on the margin")
+    attack = iterated(subject.threat, name="pgd on the margin")
     trial = against(subject, attack, survivors(subject, 100))
     told = f"{told}. {trial.words('PGD on the margin')}"
     return (
@@ -92,9 +90,10 @@ def smoothness(subject: Subject) -> Finding:
     )
     if cosine >= _ALIKE and abs(ratio - 1) <= _OFF:
         return passed(name, f"{told}.")
-    sigma = largest(subject.threat.eps) * _spread(subject) / 4
-    attack = replace(climb(subject).through(blurred(sigma, 20)), name="pgd on mean gradients")
-    trial = against(subject, attack, survivors(subject, 64))
+    sigma = largest(subject.threat.eps) * _spread(subject) / 2
+    attack = iterated(subject.threat, name="pgd on mean gradients").through(blurred(sigma, 20))
+    quick = iterated(subject.threat, steps=20).through(blurred(sigma, 10))
+    trial = against(subject, quick, survivors(subject, 48))
     told = f"{told}. {trial.words('PGD on gradients averaged around the image')}"
     return failed(name, told, says="inflated" if trial.much else "cannot tell", escalate=all_of(attack, trial))
 
@@ -132,4 +131,4 @@ def _foretold(subject: Subject, rows: Tensor) -> float:
 def _spread(subject: Subject) -> float:
     """The standard deviation of one pixel, in units of eps, of a change as large as the ball."""
     pixels = subject.x[0].numel()
-    return {"Linf": 1.0, "L2": pixels**-0.5}.get(subject.threat.ball.name, 1 / pixels)
+    return float({"Linf": 1.0, "L2": pixels**-0.5}.get(subject.threat.ball.name, 1 / pixels))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from steelman.attacks import Attack, Cascade, Settling, fgsm, pgd, standard
+from steelman.attacks import Attack, Cascade, Settling, fgsm, standard
 from steelman.evaluation.checks.claims import failed, passed
 from steelman.evaluation.checks.subject import Finding, Subject
-from steelman.evaluation.checks.trial import Trial, all_of, first, rarely, survivors, trial, way
+from steelman.evaluation.checks.trial import against, all_of, first, iterated, rarely, survivors
 from steelman.losses import margin
 from steelman.threat import Threat
 
@@ -21,13 +21,12 @@ def one_step(subject: Subject) -> Finding:
     robustness), section 4.
     """
     name = "one step"
-    way(subject)
     single = replace(fgsm(subject.threat, loss=margin), name="fgsm on the margin")
     rows = survivors(subject, 100)
-    left = trial(subject, rows, subject.attacked(single, rows) if len(rows) else None)
+    left = against(subject, single, rows)
     seen = first(subject, 64)
     once = subject.attacked(single, seen).broken
-    often = subject.attacked(pgd(subject.threat, steps=20, loss=margin), seen).broken
+    often = subject.attacked(iterated(subject.threat, steps=20), seen).broken
     only_once, only_often = int((once & ~often).sum()), int((often & ~once).sum())
     told = (
         f"{left.words('one step')} Of {len(seen)} images 20 steps of PGD broke {int(often.sum())}, one step "
@@ -45,10 +44,9 @@ def more_steps(subject: Subject) -> Finding:
     Source: Carlini et al. 2019 (On evaluating adversarial robustness), section 5.6.
     """
     name = "more steps"
-    way(subject)
     attack = doubled(subject.threat)
     rows = survivors(subject, 100)
-    found: Trial = trial(subject, rows, subject.attacked(attack, rows) if len(rows) else None)
+    found = against(subject, attack, rows)
     told = found.words("twice the steps and starts")
     if found.much:
         return failed(name, told, escalate=(attack,))

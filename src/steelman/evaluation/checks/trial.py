@@ -8,7 +8,7 @@ from math import comb
 import torch
 from torch import Tensor
 
-from steelman.attacks import AnyAttack, Attack, Result, pgd
+from steelman.attacks import AnyAttack, Attack, Cascade, OfEps, Result, Steepest, pgd
 from steelman.attacks.problem import Problem
 from steelman.errors import InputError
 from steelman.evaluation.attacker import WHOLE, Way
@@ -18,6 +18,7 @@ from steelman.evaluation.intervals import clopper_pearson
 from steelman.evaluation.worst import Attempt
 from steelman.losses import Loss, margin
 from steelman.streams import Streams
+from steelman.threat import Threat
 from steelman.victim import Answer, Victim
 
 
@@ -84,11 +85,12 @@ def way(subject: Subject) -> Way:
     return subject.attacker.ways[0]
 
 
-def against(subject: Subject, attack: Attack, rows: Tensor) -> Trial:
+def against(subject: Subject, attack: Attack | Cascade, rows: Tensor) -> Trial:
     """Returns what an attack does to some of the survivors, made as the knowing attacker makes it.
 
-    Raises InputError where no gradient that it needs comes through.
+    Raises InputError where no gradient comes through.
     """
+    way(subject)
     return trial(subject, rows, subject.attacked(attack, rows) if len(rows) else None)
 
 
@@ -105,10 +107,14 @@ def trial(subject: Subject, rows: Tensor, result: Result | None) -> Trial:
     return Trial(len(rows), broke, subject.n, subject.kept)
 
 
-def climb(subject: Subject, *, steps: int = 40, loss: Loss = margin, name: str = "pgd") -> Attack:
-    """Returns PGD inside the subject's threat, on the margin unless told, which no scale of the logits flattens."""
-    way(subject)
-    return replace(pgd(subject.threat, steps=steps, loss=loss), name=name)
+def iterated(threat: Threat, *, steps: int = 40, loss: Loss = margin, name: str = "pgd") -> Attack:
+    """Returns PGD with steps of 2.5 eps / steps, so that it can cross the ball, as that of `pgd` cannot.
+
+    loss: the margin unless told, which no scale of the logits flattens.
+    """
+    attack = pgd(threat, steps=steps, loss=loss)
+    assert isinstance(attack.rule, Steepest)
+    return replace(attack, name=name, rule=replace(attack.rule, size=OfEps(2.5 / steps)))
 
 
 def asked(subject: Subject, x: Tensor, y: Tensor, indices: Tensor, loss: Loss) -> Answer:
@@ -133,7 +139,7 @@ def logits(subject: Subject, x: Tensor, y: Tensor, *, draws: int = 1) -> Tensor:
 def rarely(more: int, fewer: int) -> float:
     """Returns how likely `more` or more of all these pairs point one way if they were tosses of a coin (sign test)."""
     pairs = more + fewer
-    return sum(comb(pairs, count) for count in range(more, pairs + 1)) / 2**pairs
+    return float(sum(comb(pairs, count) for count in range(more, pairs + 1)) / 2.0**pairs)
 
 
 def percent(share: float) -> str:

@@ -15,6 +15,7 @@ class Picture:
     index: its place in the test set.  label: its class.  images: (3, H, W, C) uint8, clean, adversarial and purified
     (purified is the adversarial again where there is no defence).  readings: for each of the three the class that was
     read and its confidence in [0, 1].  role: why it is shown, as in "broken by the smallest change"; "" for no reason.
+    norm: of the attack.
     """
 
     dataset: str
@@ -28,6 +29,7 @@ class Picture:
     images: NDArray[np.uint8]
     readings: tuple[tuple[str, float], tuple[str, float], tuple[str, float]]
     role: str = ""
+    norm: str = "Linf"
 
 
 @dataclass(frozen=True, kw_only=True)

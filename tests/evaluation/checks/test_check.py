@@ -1,0 +1,89 @@
+"""All checks at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from steelman import data, models
+from steelman.attacks import Progress
+from steelman.evaluation import checks
+from steelman.evaluation.checks import Subject
+from steelman.norms import L0, L2, Linf
+
+
+class Outside(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.detach()[..., :4].repeat(1, 1, 1, 2).unsqueeze(1)
+
+
+def said(found: tuple[checks.Finding, ...]) -> dict[str, str]:
+    return {finding.check.name: finding.check.outcome for finding in found}
+
+
+@pytest.mark.parametrize("ball", [Linf(0.02), L2(0.2)])
+def test_a_sound_model_fails_nothing_and_holds_up(subject, sound, ball):
+    asked = subject(sound(), ball=ball)
+    heard: list[Progress] = []
+    found = checks.check(asked, heard.append)
+    outcomes = said(found)
+    assert list(outcomes) == list(checks.catalogue)
+    assert "fail" not in outcomes.values(), [one.check for one in found if one.check.outcome == "fail"]
+    assert checks.verdict(found, n=asked.n, kept=asked.kept).word == "holds up"
+    assert [now.done for now in heard] == list(range(1, len(checks.catalogue) + 1))
+
+
+def test_the_same_seed_says_the_same_and_leaves_everything_as_it_was(subject, sound):
+    model = nn.Sequential(*sound(), nn.BatchNorm1d(3)).train()
+    asked = subject(model)
+    weights = [value.clone() for value in model.state_dict().values()]
+    state = torch.random.get_rng_state()
+    once, again = checks.check(asked), checks.check(asked)
+    assert [one.check for one in once] == [one.check for one in again]
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert all(part.training for part in model.modules())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    for before, now in zip(weights, model.state_dict().values(), strict=True):
+        assert torch.equal(before, now)
+
+
+def test_double_precision(subject, sound):
+    asked = subject(sound().double(), x=torch.rand(32, 1, 8, 8, dtype=torch.float64) * 0.5 + 0.25)
+    assert "fail" not in said(checks.check(asked)).values()
+
+
+def test_without_a_gradient_checks_that_need_one_are_not_applicable(subject, sound):
+    asked = subject(nn.Sequential(Outside(), *sound()), holds=True)
+    found = checks.check(asked)
+    outcomes = said(found)
+    for name in ("smoothness", "loss", "one step", "more steps", "accuracy over eps", "large eps", "binarisation"):
+        assert outcomes[name] == "not applicable", name
+    assert outcomes["gradients"] == "fail"
+    assert outcomes["black box"] == "fail"
+    assert checks.verdict(found, n=asked.n, kept=asked.kept).word == "inflated"
+
+
+def test_a_norm_without_such_attacks_leaves_it_open(subject, sound):
+    asked = subject(sound(), ball=L0(3.0), holds=True)
+    found = checks.check(asked)
+    assert said(found)["black box"] == "not applicable"
+    assert checks.verdict(found, n=asked.n, kept=asked.kept).word == "cannot tell"
+
+
+def test_no_images_at_all(subject, sound):
+    asked = subject(sound(), holds=False)
+    empty = torch.zeros(64, dtype=torch.bool)
+    x, y, indices = asked.take(empty)
+    nobody = Subject(**{**vars(asked), "x": x, "y": y, "indices": indices, "holds": empty[:0]})
+    assert "fail" not in said(checks.check(nobody)).values()
+
+
+@pytest.mark.parametrize(("name", "eps"), [("mnist/cnn", 0.1), ("mnist/cnn-linf", 0.3)])
+def test_no_alarm_over_a_shipped_model(subject: Callable[..., Subject], name: str, eps: float) -> None:
+    images = data.load("mnist").test.sample(16, 0)
+    asked = subject(models.load(name), x=images.x, ball=Linf(eps))
+    found = checks.check(asked)
+    assert "fail" not in said(found).values(), [one.check for one in found if one.check.outcome == "fail"]

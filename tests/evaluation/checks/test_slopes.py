@@ -1,0 +1,107 @@
+"""Gradients that are not there, that a softmax rounds away, that say nothing of a step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from steelman.attacks.gradients import Blurred
+from steelman.evaluation.checks.slopes import gradients, saturation, smoothness
+from steelman.norms import Linf
+
+
+class Rounded(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return (15 * x).round() / 15
+
+
+class Outside(nn.Module):
+    """Half of the pixels, by way of an array: autograd sees them come from nowhere."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.detach()[..., :4].repeat(1, 1, 1, 2).unsqueeze(1)
+
+
+class Rippled(nn.Module):
+    """Logits with a ripple far finer than eps, whose slope is ten times theirs."""
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return logits + 0.05 * torch.sin(200 * logits)
+
+
+def test_a_gradient_on_every_image_passes(subject, sound):
+    found = gradients(subject(sound()))
+    assert found.check.outcome == "pass"
+    assert "zero on 0 of 64 images" in found.check.measured
+
+
+def test_a_stage_without_a_gradient_is_named(subject, sound):
+    found = gradients(subject(nn.Sequential(Rounded(), *sound())))
+    assert (found.check.outcome, found.check.says) == ("fail", "cannot tell")
+    assert "0 (Rounded) has a gradient of zero on 100% of the images" in found.check.measured
+    assert "BPDA" in found.check.measured
+
+
+def test_a_pipeline_that_no_gradient_comes_through_is_told_of(subject, sound):
+    found = gradients(subject(nn.Sequential(Outside(), *sound()), holds=True))
+    assert (found.check.outcome, found.check.says) == ("fail", "cannot tell")
+    assert "No gradient comes through: stage 0 (Outside) has no gradient" in found.check.measured
+
+
+def test_a_loss_without_a_gradient_fails_though_no_stage_lacks_one(subject, sound):
+    asked = subject(sound())
+    layer = asked.attacker.ways[0].model[1]
+    layer.weight.data.zero_()
+    found = gradients(asked)
+    assert found.check.outcome == "fail"
+    assert "zero on 64 of 64 images" in found.check.measured
+
+
+def test_saturated_logits_are_inflated_where_the_margin_breaks_more(subject, sound, exact):
+    model = sound(1e5)
+    asked = subject(model, ball=Linf(0.1), holds=True)
+    found = saturation(asked)
+    assert (found.check.outcome, found.check.says) == ("fail", "inflated")
+    near = int((exact(model, asked.x) < 0.099).sum())
+    assert near > 32
+    broke = int(found.check.measured.split(" broke ")[1].split()[0])
+    assert near <= broke <= int((exact(model, asked.x) < 0.1).sum())
+    assert [attack.name for attack in found.escalate] == ["pgd on the margin"]
+
+
+def test_saturated_logits_pass_where_they_hide_nothing(subject, sound):
+    found = saturation(subject(sound(1e5)))
+    assert found.check.outcome == "pass"
+    assert "no gradient on 64 of 64 images" in found.check.measured
+    assert saturation(subject(sound(0.1))).check.measured.startswith("The softmax in float32 leaves no gradient on 0")
+
+
+def test_a_linear_model_does_what_its_gradient_foretells(subject, sound):
+    found = smoothness(subject(sound()))
+    assert found.check.outcome == "pass"
+    assert "cosine of 1.00" in found.check.measured
+    assert "by 1.00 of what it foretells" in found.check.measured
+
+
+def test_shattered_gradients_fail_and_are_averaged_on_every_survivor(subject, sound):
+    asked = subject(nn.Sequential(*sound(), Rippled()), ball=Linf(0.15), holds=True)
+    found = smoothness(asked)
+    assert (found.check.outcome, found.check.says) == ("fail", "inflated")
+    (attack,) = found.escalate
+    assert attack.name == "pgd on mean gradients"
+    assert isinstance(attack.gradient, Blurred)
+    assert attack.gradient.sigma == 0.15 / 2
+
+
+def test_shattered_gradients_cannot_be_trusted_where_nothing_breaks(subject, sound):
+    found = smoothness(subject(nn.Sequential(*sound(), Rippled()), holds=False))
+    assert (found.check.outcome, found.check.says, found.escalate) == ("fail", "cannot tell", ())
+
+
+def test_smoothness_is_not_asked_of_a_stand_in_nor_of_noise(subject, sound):
+    assert smoothness(subject(nn.Sequential(Rounded(), *sound()))).check.outcome == "not applicable"
+    asked = subject(sound())
+    noisy = replace(asked, attacker=replace(asked.attacker, draws=10))
+    assert smoothness(noisy).check.outcome == "not applicable"

@@ -1,0 +1,74 @@
+"""What all checks together make of a figure."""
+
+from __future__ import annotations
+
+import pytest
+
+from steelman.errors import InputError
+from steelman.evaluation.checks import catalogue, claims, verdict
+from steelman.evaluation.checks.claims import failed, passed, skipped
+
+ALL = tuple(passed(name, "Fine.") for name in catalogue)
+
+
+def but(*others):
+    """Every check passes, but these."""
+    named = {finding.check.name: finding for finding in others}
+    return tuple(named.get(finding.check.name, finding) for finding in ALL)
+
+
+def test_a_figure_of_which_all_checks_pass_holds_up():
+    assert verdict(ALL, n=100, kept=60).sentence == "holds up"
+
+
+def test_a_failure_that_says_so_makes_it_inflated_with_its_reasons():
+    found = but(
+        failed("black box", "Square broke 9 of 48 images."),
+        failed("one step", "One step broke 3."),
+        failed("loss", "It falls.", says="cannot tell"),
+    )
+    assert verdict(found, n=20, kept=15).sentence == "inflated: one step broke 3; square broke 9 of 48 images"
+
+
+def test_another_failure_leaves_it_open():
+    found = but(failed("loss", "Over 20 steps it falls.", says="cannot tell"))
+    assert verdict(found, n=100, kept=60).sentence == "cannot tell: over 20 steps it falls"
+
+
+@pytest.mark.parametrize("name", ["gradients", "black box"])
+def test_what_is_essential_must_have_been_checked(name):
+    assert verdict(but(skipped(name, "No.")), n=100, kept=60).word == "cannot tell"
+    assert verdict([one for one in ALL if one.check.name != name], n=100, kept=60).word == "cannot tell"
+    assert verdict(but(skipped("transfer", "No.")), n=100, kept=60).word == "holds up"
+
+
+def test_few_images_say_little():
+    assert verdict(ALL, n=50, kept=30).word == "holds up"
+    assert verdict(ALL, n=49, kept=30).sentence == "cannot tell: there are only 49 images"
+
+
+def test_a_figure_that_cannot_be_much_too_high_holds_up_whatever_failed():
+    found = but(failed("black box", "Square broke 2 of 5."))
+    assert verdict(found, n=100, kept=5).word == "holds up"
+    assert verdict(found, n=100, kept=5).reasons == (
+        "at 5.0% it cannot be much too high, although these checks failed: black box",
+    )
+    assert verdict(found, n=100, kept=6).word == "inflated"
+    assert verdict(ALL, n=10, kept=0).sentence == "holds up"
+
+
+def test_records_and_findings_are_read_alike_and_acronyms_keep_their_capitals():
+    found = but(failed("loss", "PGD led nowhere."))
+    checks = [finding.check for finding in found]
+    assert verdict(checks, n=100, kept=60) == verdict(found, n=100, kept=60)
+    assert verdict(checks, n=100, kept=60).reasons == ("PGD led nowhere",)
+
+
+@pytest.mark.parametrize(("n", "kept"), [(0, 0), (10, 11), (10, -1)])
+def test_counts_must_be_counts(n, kept):
+    with pytest.raises(InputError, match="0 <= kept <= n"):
+        verdict(ALL, n=n, kept=kept)
+
+
+def test_every_check_has_a_claim_and_no_claim_is_alone():
+    assert list(claims) == list(catalogue)

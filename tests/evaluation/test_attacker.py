@@ -1,0 +1,197 @@
+"""The attacker who knows: what each stage does to a gradient, and the ways that lead through."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from steelman import attacks
+from steelman.defences import PuVAE, StraightThrough, guard
+from steelman.evaluation.attacker import WHOLE, knowing, needs_gradients
+from steelman.evaluation.even import LEAST, Even
+from steelman.evaluation.worst import attempts, survive
+from steelman.norms import L0, Linf
+
+generator = torch.Generator().manual_seed(0)
+X = torch.rand(24, 1, 8, 8, generator=generator) * 0.6 + 0.2
+WEIGHT = torch.randn(4, 64, generator=generator)
+
+
+class Linear(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 4, bias=False)
+        self.layer.weight.data = WEIGHT.clone()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x.flatten(1))
+
+
+Y = Linear()(X).argmax(1)
+
+
+class Rounded(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * 16).round() / 16
+
+
+class Cut(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.detach().clone()
+
+
+class Root(nn.Module):
+    """Its slope at zero times zero is NaN, at pixels that are there on every image."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + (x - x).sqrt()
+
+
+class Noise(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 0.01 * torch.randn_like(x)
+
+
+class Doubled(nn.Module):
+    """Without a gradient, and of another shape."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([Rounded()(x), Rounded()(x)], 1)
+
+
+class Halves(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.chunk(2, 1)[0]
+
+
+@pytest.mark.parametrize(
+    ("stage", "gradient", "blind"),
+    [(Rounded, "zero", True), (Cut, "none", True), (Root, "NaN", True), (Noise, "exact", False)],
+)
+def test_a_stage_is_judged_by_its_gradient(stage: type[nn.Module], gradient: str, blind: bool) -> None:
+    attacker = knowing(guard(stage(), Linear()), X, Y)
+    assert [found.gradient for found in attacker.stages] == [gradient, "exact"]
+    assert attacker.stages[0].name == f"0 ({stage.__name__})"
+    assert attacker.stages[0].share == (0.0 if blind else 1.0)
+    assert attacker.blind is blind
+    assert attacker.random is attacker.stages[0].random is (stage is Noise)
+    assert len(attacker.ways) == 1
+    assert ("BPDA" in attacker.ways[0].title) is blind
+
+
+def test_what_takes_the_gradient_away_is_found_inside_a_model() -> None:
+    class Hidden(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.squeeze, self.last = nn.ReLU(inplace=True), Rounded(), Linear()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.squeeze(self.first(x + 0)))
+
+    model = Hidden()
+    attacker = knowing(model, X, Y)
+    assert [stage.name for stage in attacker.stages] == ["squeeze (Rounded)"]
+    kept, _ = survive([attacks.pgd(Linf(0.3))], model, X, Y, indices=torch.arange(len(X)))
+    assert not kept.any()
+    assert isinstance(model.squeeze, Rounded)
+
+
+def test_the_replaced_pipeline_answers_as_the_pipeline_does() -> None:
+    pipeline = guard(Rounded(), Linear())
+    (way,) = knowing(pipeline, X, Y).ways
+    assert torch.equal(way.model(X), pipeline(X))
+    assert isinstance(pipeline[0], Rounded)
+
+
+def test_what_declares_its_stand_in_is_attacked_through_it() -> None:
+    attacker = knowing(guard(StraightThrough(Rounded()), Linear()), X, Y)
+    assert attacker.stages[0].gradient == "BPDA"
+    assert not attacker.blind
+    assert [way.title for way in attacker.ways] == [WHOLE]
+
+
+def test_without_a_way_for_gradients_attacks_without_gradients_are_made() -> None:
+    pipeline = nn.Sequential(Doubled(), Halves(), Linear()).eval()
+    attacker = knowing(pipeline, X, Y)
+    assert attacker.ways == ()
+    made = [attempt.name for attempt in attempts(attacker, [attacks.pgd(Linf(0.2))])]
+    assert made == ["square"]
+    cascade = [attempt.name for attempt in attempts(attacker, [attacks.standard(Linf(0.2))])]
+    assert cascade == ["square"]
+    kept, _ = survive([attacks.pgd(Linf(0.3))], pipeline, X, Y, indices=torch.arange(len(X)))
+    assert not kept.any()
+
+
+def test_a_defence_offers_stand_ins_and_the_verdict_stays_its_own() -> None:
+    torch.manual_seed(0)
+    puvae = PuVAE(channels=1, side=8, classes=4, latent=4, width=4, sample=False)
+    pipeline = guard(puvae, Linear())
+    y = pipeline(X).argmax(1)
+    attacker = knowing(pipeline, X, y)
+    assert [way.title for way in attacker.ways] == [WHOLE, "0 (PuVAE) as class-marginal"]
+    first, second = attempts(attacker, [attacks.pgd(Linf(0.2), steps=10)])
+    result = second(attacker, X, y, indices=torch.arange(len(X)), precision="fp32")
+    again = pipeline(result.x)
+    top = again.topk(2, 1)
+    wrong = (again.argmax(1) != y) | (top.values[:, 0] == top.values[:, 1])
+    assert torch.equal(result.broken, wrong)
+    assert first.through == WHOLE
+
+
+def test_a_cascade_through_a_random_pipeline_ends_with_steps_that_are_all_taken() -> None:
+    attacker = knowing(guard(Noise(), Linear()), X, Y)
+    made = list(attempts(attacker, [attacks.standard(Linf(0.2))]))
+    assert [attempt.name for attempt in made] == ["standard", "apgd"]
+    assert made[1].attack.goal == attacks.Worst()
+    assert attacker.draws == 10
+    assert knowing(guard(Noise(), Linear()), X, Y, draws=4).draws == 4
+
+
+@pytest.mark.parametrize(
+    ("attack", "needs"),
+    [
+        (attacks.pgd(Linf(0.1)), True),
+        (attacks.square(Linf(0.1)), False),
+        (attacks.standard(Linf(0.1)), True),
+        (attacks.one_pixel(L0(1)), False),
+        (attacks.hopskipjump(Linf(0.1)), False),
+        (attacks.cw(Linf(0.1)), True),
+        (attacks.jsma(L0(5)), True),
+        (attacks.transfer(attacks.pgd(Linf(0.1)), Linear()), False),
+        (attacks.nes(Linf(0.1)), False),
+        (attacks.spatial(), False),
+    ],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
+def test_which_attacks_need_gradients(attack: attacks.AnyAttack, needs: bool) -> None:
+    assert needs_gradients(attack) is needs
+
+
+def test_few_images_are_filled_up_and_answered_alone() -> None:
+    seen = []
+
+    class Counting(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(len(x))
+            return x.flatten(1)[:, :3]
+
+    even = Even(Counting())
+    for n in (1, LEAST - 1, LEAST, LEAST + 3):
+        assert torch.equal(even(X[:n]), X[:n].flatten(1)[:, :3])
+    assert seen == [LEAST, LEAST, LEAST, LEAST + 3]
+    assert even.abstains is False
+    x = X[:2].clone().requires_grad_()
+    even(x).sum().backward()
+    assert x.grad is not None
+    assert float(x.grad.sum()) == 6.0
+
+
+def test_knowing_leaves_model_and_generator_as_they_were() -> None:
+    model = guard(Noise(), Linear()).train()
+    before, state = torch.get_rng_state(), {name: value.clone() for name, value in model.state_dict().items()}
+    knowing(model, X, Y)
+    assert torch.equal(before, torch.get_rng_state())
+    assert model.training
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert all(parameter.requires_grad for parameter in model.parameters())
