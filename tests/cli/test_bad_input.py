@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,12 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from steelman import weights
+from steelman import attacks, weights
 from steelman.cli import main
+from steelman.data import Images
+from steelman.evaluation.evaluate import evaluate
 from steelman.models import CNN
+from steelman.norms import Linf
 
 FACTORIES = """
 from torch import nn, zeros, full, float64
@@ -103,6 +108,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     save_file({"a": torch.zeros(1)}, found["defence"], {"settings": '{"defence": "sponge"}'})
     (folder / "strange_factories.py").write_text(FACTORIES)
     (folder / "strange_syntax.py").write_text("def broken(:")
+    found["given"], found["journals"] = folder, _journals(folder / "journals", images, labels)
     (folder / "old" / "results.json").write_text(json.dumps({"schema": -1}))
     (folder / "damaged" / "results.json").write_text('{"schema": 1, "rows": [')
     (folder / "another" / "results.json").write_text("[1, 2]")
@@ -436,14 +442,74 @@ LINES = {
 }
 """A command line, and what is said of it. Lines may be long here: each is one case."""
 
-RUNS: dict[str, tuple[str, str]] = {}
-"""Cases of `steelman runs …`: a missing folder, a store of another version, a damaged one, runs on different images."""
+RUNS: dict[str, tuple[str, str]] = {
+    "no folder to list": ("runs list {given}/nowhere", "expected a folder of runs, found none"),
+    "nothing said": ("runs", "the following arguments are required"),
+    "another word": ("runs delete", "invalid choice: 'delete'"),
+    "no run to show": ("runs show {empty}", "expected a run folder with run.sqlite"),
+    "a folder that is none": ("runs show {given}/nowhere", "expected a run folder with run.sqlite"),
+    "another version": ("runs show {journals}/version", "expected a run of schema 1 in"),
+    "no database": ("runs show {journals}/text", "got a damaged or other file"),
+    "a journal without its begin": ("runs show {journals}/bare", "got a damaged one"),
+    "comparing with nothing": ("runs compare {journals}/one {empty}", "expected a run folder with run.sqlite"),
+    "comparing with one alone": ("runs compare {journals}/one", "the following arguments are required: second"),
+    "comparing other threats": (
+        "runs compare {journals}/one {journals}/wide",
+        "expected two runs under a threat that both",
+    ),
+    "comparing other data": ("runs compare {journals}/one {journals}/photos", "expected two runs on the same data"),
+    "comparing other images": ("runs compare {journals}/one {journals}/others", "expected two runs on the same images"),
+    "exporting nothing": ("runs export {empty} samples.csv", "expected a run folder with run.sqlite"),
+    "another format": ("runs export {journals}/one samples.xls", "expected the name of a format, got 'xls'"),
+    "no format": ("runs export {journals}/one samples", "expected the name of a format"),
+    "exporting into a file": ("runs export {journals}/one {text}/samples.csv", "expected to write"),
+    "another run's folder": (
+        "evaluate --data {own} --model cnn --weights {weights} --eps 0.1 --out {journals}/one",
+        "choose another --out, or begin again with --fresh",
+    ),
+    "a folder of another version": (
+        "evaluate --data {own} --model cnn --weights {weights} --eps 0.1 --out {journals}/version",
+        "another version of steelman wrote it",
+    ),
+    "a damaged journal to go on with": (
+        "evaluate --data {own} --model cnn --weights {weights} --eps 0.1 --out {journals}/text",
+        "got a damaged or other file",
+    ),
+    "a batch of nothing": (
+        "evaluate --data {own} --model cnn --weights {weights} --eps 0.1 --batch 0",
+        "expected --batch",
+    ),
+}
+"""Cases of `steelman runs …`, and of folders that hold another run."""
 
 CASES = (
     {f"configuration: {name}": ("evaluate run.toml", text, said) for name, (text, said) in CONFIGURATIONS.items()}
     | {name: (line, "", said) for name, (line, said) in LINES.items()}
     | {f"runs: {name}": (line, "", said) for name, (line, said) in RUNS.items()}
 )
+
+
+def _journals(folder: Path, pixels: np.ndarray, labels: np.ndarray) -> Path:
+    """Runs of a linear model, and what is none."""
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 3)).eval()
+    quick = {"certify": False, "curve": False, "check": False, "pictures": 0}
+    own = Images(torch.from_numpy(pixels)[:, None], torch.from_numpy(labels), ("a", "b", "c"), "own test")
+    photos = Images(own.images, own.labels, own.classes, "photos test")
+    runs = {"one": (own, 0.1, [0, 1]), "wide": (own, 0.2, [0, 1]), "photos": (photos, 0.1, [0, 1])}
+    for name, (images, eps, chosen) in (runs | {"others": (own, 0.1, [2, 3])}).items():
+        some = images.take(torch.tensor(chosen))
+        evaluate(model, some, attacks.fgsm(Linf(eps)), folder=folder / name, **quick)  # type: ignore[arg-type]
+    for name in ("version", "text", "bare"):
+        (folder / name).mkdir()
+    (folder / "text" / "run.sqlite").write_text("no database, and that at some length" * 20)
+    for name, version in (("version", 99), ("bare", 1)):
+        with closing(sqlite3.connect(folder / name / "run.sqlite")) as db:
+            db.execute("create table about (key text primary key, value text not null)")
+            db.execute(f"pragma user_version = {version}")
+            db.commit()
+    for name in ("version", "text"):
+        (folder / name / ".lock").touch()
+    return folder
 
 
 @pytest.mark.parametrize("case", CASES)

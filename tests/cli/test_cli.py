@@ -76,10 +76,19 @@ def test_a_target_is_reached_for(arrays: Path, own: Path, capsys: pytest.Capture
 
 def test_evaluate_and_report_leave_a_run_folder(arrays: Path, own: Path, tmp_path: Path) -> None:
     words = ("evaluate", "--data", arrays, "--model", "cnn", "--weights", own, "--attack", "fgsm", "pgd")
-    assert call(*words, "--steps", 3, "--eps", 0.01, 0.1, "--out", "runs/e") == 0
-    rows = json.loads((tmp_path / "runs/e/results.json").read_text())["rows"]
-    named = [(name, eps) for name in ("fgsm", "pgd", "worst of all") for eps in (0.01, 0.1)]
-    assert [(row["attack"], row["eps"]) for row in rows] == [("none", 0.0), *named]
+    assert call(*words, "--steps", 3, "--eps", 0.01, 0.1, "--each", "--out", "runs/e") == 0
+    found = json.loads((tmp_path / "runs/e/results.json").read_text())
+    named = [(name, eps) for eps in (0.01, 0.1) for name in ("fgsm", "pgd", "worst of all")]
+    assert [(row["attack"], row["eps"]) for row in found["rows"]] == [("none", 0.0), *named]
+    assert [case["verdict"]["word"] for case in found["cases"]] == ["cannot tell", "cannot tell"]  # so few images
+    assert found["settings"]["config"].startswith("[data]")
+    assert call("runs", "show", "runs/e") == 0
+    assert call("runs", "list", "runs") == 0
+    assert call("runs", "compare", "runs/e", "runs/e") == 0
+    assert call("runs", "export", "runs/e", "samples.csv") == 0
+    assert len((tmp_path / "samples.csv").read_text().splitlines()) == 1 + 2 * len(
+        found["cases"][0]["samples"]["index"]
+    )
     page = (tmp_path / "runs/e/report.html").read_bytes()
     assert call("report", "runs/e", "--out", "again.html") == 0
     assert (tmp_path / "again.html").read_bytes() == page
@@ -312,7 +321,7 @@ MISTAKES = {
     "untrained model": (("evaluate", "--data", "{own}", "--model", "cnn", "--eps", 0.1), "expected --weights"),
     "infinite eps": (
         ("evaluate", "--data", "{own}", "--model", "cnn", "--weights", "{weights}", "--eps", "inf"),
-        "expected a radius for pgd",
+        "expected a radius for standard",
     ),
     "model of other classes": (
         ("evaluate", "--data", "{own}", "--model", "mnist/cnn", "--eps", 0.1),

@@ -17,7 +17,7 @@ from .stages import HardBitDepth, HardJPEG, NumpyMedian, RootOfExcess, Sawtooth,
 CLOSE = 0.05
 GAP = 0.5
 CLEAN = 0.9
-DEAR = {"resize-pad", "noise", "noisy-features", "adversarially-trained"}
+DEAR = {"resize-pad", "noise", "noisy-features", "left-in-training", "adversarially-trained"}
 
 each = pytest.mark.parametrize("specimen", zoo.values(), ids=zoo)
 each_in_time = pytest.mark.parametrize(

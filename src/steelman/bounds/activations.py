@@ -50,6 +50,7 @@ class Smooth:
     affine: bool = False
 
     def box(self, call: Call, boxes: list[Box]) -> Box:
+        """Returns the least and greatest results, from those of the arguments."""
         shape, (low, high) = self.shape(call), boxes[0]
         ends = shape.f(low), shape.f(high)
         if shape.lowest is None:
@@ -61,6 +62,7 @@ class Smooth:
         return Box(found.low - noise, found.high + noise)
 
     def noise(self, call: Call, boxes: list[Box]) -> Tensor:
+        """Returns how far rounding can carry each result."""
         return (SUMMED + 8) * call.unit * self._size(call, boxes)
 
     def _size(self, call: Call, boxes: list[Box]) -> Tensor:
@@ -69,6 +71,7 @@ class Smooth:
         return size if self.shape(call).lowest is None else size + boxes[0].largest
 
     def back(self, call: Call, boxes: list[Box], rows: Tensor) -> tuple[list[Tensor], Tensor | float]:
+        """Returns rows over the arguments, and the constants lost on the way."""
         return _through(call, rows, lambda: around(self.shape(call), boxes[0]))
 
 
@@ -80,13 +83,16 @@ class Kinked:
     affine: bool = False
 
     def box(self, call: Call, boxes: list[Box]) -> Box:
+        """Returns the least and greatest results, from those of the arguments."""
         self.kinks(call)
         return Box(call(boxes[0].low), call(boxes[0].high))
 
     def noise(self, call: Call, boxes: list[Box]) -> Tensor:
+        """Returns how far rounding can carry each result."""
         return (SUMMED + 8) * call.unit * boxes[0].largest
 
     def back(self, call: Call, boxes: list[Box], rows: Tensor) -> tuple[list[Tensor], Tensor | float]:
+        """Returns rows over the arguments, and the constants lost on the way."""
         return _through(call, rows, lambda: lines.kinked(call, self.kinks(call), boxes[0]))
 
 
@@ -102,13 +108,16 @@ class Rectified:
     affine: bool = False
 
     def box(self, call: Call, boxes: list[Box]) -> Box:
+        """Returns the least and greatest results, from those of the arguments."""
         self._slope(call)
         return Box(call(boxes[0].low), call(boxes[0].high))
 
     def noise(self, call: Call, boxes: list[Box]) -> Tensor:
+        """Returns how far rounding can carry each result."""
         return (SUMMED + 8) * call.unit * boxes[0].largest
 
     def back(self, call: Call, boxes: list[Box], rows: Tensor) -> tuple[list[Tensor], Tensor | float]:
+        """Returns rows over the arguments, and the constants lost on the way."""
         return _through(call, rows, lambda: rectified(self._slope(call), *boxes[0]))
 
     def _slope(self, call: Call) -> Tensor:

@@ -25,6 +25,7 @@ class Sum:
     affine: bool = True
 
     def box(self, call: Call, boxes: list[Box]) -> Box:
+        """Returns the least and greatest results, from those of the arguments."""
         lows, highs = [], []
         for sign, box in zip(self._signs(call), boxes, strict=True):
             lows.append(box.low if sign > 0 else box.high)
@@ -32,6 +33,7 @@ class Sum:
         return widened(Box(call(*lows), call(*highs)), 4 * call.unit * self._size(call, boxes))
 
     def noise(self, call: Call, boxes: list[Box]) -> Tensor:
+        """Returns how far rounding can carry each result."""
         return ((SUMMED + 4) * call.unit * self._size(call, boxes)).expand(call.node.shape)
 
     def _size(self, call: Call, boxes: list[Box]) -> Tensor:
@@ -41,6 +43,7 @@ class Sum:
         return size
 
     def back(self, call: Call, boxes: list[Box], rows: Tensor) -> tuple[list[Tensor], Tensor | float]:
+        """Returns rows over the arguments, and the constants lost on the way."""
         pairs = zip(self._signs(call), call.shapes, strict=True)
         found = [narrowed(rows if sign == 1 else rows * sign, call, shape) for sign, shape in pairs]
         return found, dot(rows, call.part(self._shift(call))) if len(found) == 1 else 0.0
@@ -65,11 +68,13 @@ class Scale:
     affine: bool = True
 
     def box(self, call: Call, boxes: list[Box]) -> Box:
+        """Returns the least and greatest results, from those of the arguments."""
         factor, shift = self._line(call)
         ends = (boxes[0].low * factor + shift, boxes[0].high * factor + shift)
         return widened(Box(torch.minimum(*ends), torch.maximum(*ends)), 8 * call.unit * self._size(call, boxes))
 
     def noise(self, call: Call, boxes: list[Box]) -> Tensor:
+        """Returns how far rounding can carry each result."""
         return ((SUMMED + 8) * call.unit * self._size(call, boxes)).expand(call.node.shape)
 
     def _size(self, call: Call, boxes: list[Box]) -> Tensor:
@@ -80,6 +85,7 @@ class Scale:
         return size
 
     def back(self, call: Call, boxes: list[Box], rows: Tensor) -> tuple[list[Tensor], Tensor | float]:
+        """Returns rows over the arguments, and the constants lost on the way."""
         factor, shift = self._line(call)
         lost = dot(rows, call.part(shift)) if bool((shift != 0).any()) else 0.0
         return [narrowed(rows * call.part(factor), call, call.shapes[0])], lost
@@ -107,15 +113,18 @@ class Average:
     affine: bool = True
 
     def box(self, call: Call, boxes: list[Box]) -> Box:
+        """Returns the least and greatest results, from those of the arguments."""
         self._checked(call)
         found = Box(call(boxes[0].low), call(boxes[0].high))
         return widened(found, self.noise(call, boxes))
 
     def noise(self, call: Call, boxes: list[Box]) -> Tensor:
+        """Returns how far rounding can carry each result."""
         terms = self.terms or math.ceil(call.shapes[0].numel() / call.node.shape.numel()) * 4
         return (terms + 8) * call.unit * call(boxes[0].largest)
 
     def back(self, call: Call, boxes: list[Box], rows: Tensor) -> tuple[list[Tensor], Tensor | float]:
+        """Returns rows over the arguments, and the constants lost on the way."""
         (shape,) = call.shapes
         images = rows.shape[1] * shape[0]
         with torch.enable_grad():
@@ -136,6 +145,7 @@ class Convolution:
     affine: bool = True
 
     def box(self, call: Call, boxes: list[Box]) -> Box:
+        """Returns the least and greatest results, from those of the arguments."""
         weight, (low, high) = call.tensor("weight"), boxes[0]
         middle, reach = (low + high) / 2, (high - low) / 2
         share = self._share(call)
@@ -147,11 +157,13 @@ class Convolution:
         return Box(centre - spread - extra, centre + spread + extra)
 
     def noise(self, call: Call, boxes: list[Box]) -> Tensor:
+        """Returns how far rounding can carry each result."""
         bias = call.optional("bias")
         size = self._run(call, boxes[0].largest, call.tensor("weight").abs(), None if bias is None else bias.abs())
         return (self._share(call) + SUMMED * call.unit) * size
 
     def back(self, call: Call, boxes: list[Box], rows: Tensor) -> tuple[list[Tensor], Tensor | float]:
+        """Returns rows over the arguments, and the constants lost on the way."""
         weight, bias, (shape,) = call.tensor("weight"), call.optional("bias"), call.shapes
         named, out = call.named, call.node.shape
         images = rows.shape[1] * shape[0]
@@ -192,6 +204,7 @@ class Linear:
     affine: bool = True
 
     def box(self, call: Call, boxes: list[Box]) -> Box:
+        """Returns the least and greatest results, from those of the arguments."""
         matrix, bias = self._parts(call)
         low, high = boxes[0]
         share = (matrix.shape[-2] + 4) * call.unit
@@ -203,11 +216,13 @@ class Linear:
         return Box(centre - spread, centre + spread)
 
     def noise(self, call: Call, boxes: list[Box]) -> Tensor:
+        """Returns how far rounding can carry each result."""
         matrix, bias = self._parts(call)
         size = boxes[0].largest @ matrix.abs() + (0.0 if bias is None else bias.abs())
         return (matrix.shape[-2] + 4 + SUMMED) * call.unit * size
 
     def back(self, call: Call, boxes: list[Box], rows: Tensor) -> tuple[list[Tensor], Tensor | float]:
+        """Returns rows over the arguments, and the constants lost on the way."""
         matrix, bias = self._parts(call)
         images, count = rows.shape[:2]
         several = matrix.mT.unflatten(0, (images, 1, -1)) if matrix.dim() == 3 else matrix.mT

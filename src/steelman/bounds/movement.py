@@ -17,9 +17,11 @@ class Movement:
     affine: bool = True
 
     def box(self, call: Call, boxes: list[Box]) -> Box:
+        """Returns the least and greatest results, from those of the arguments."""
         return Box(call(*(box.low for box in boxes)), call(*(box.high for box in boxes)))
 
     def noise(self, call: Call, boxes: list[Box]) -> Tensor | None:
+        """Returns how far rounding can carry each result."""
         fixed = _route(call).fixed
         return (
             None
@@ -28,6 +30,7 @@ class Movement:
         )
 
     def back(self, call: Call, boxes: list[Box], rows: Tensor) -> tuple[list[Tensor], Tensor | float]:
+        """Returns rows over the arguments, and the constants lost on the way."""
         route = _route(call)
         lost: Tensor | float = 0.0
         if route.fixed is not None:

@@ -25,6 +25,7 @@ class Product:
     affine: bool = False
 
     def box(self, call: Call, boxes: list[Box]) -> Box:
+        """Returns the least and greatest results, from those of the arguments."""
         if len(boxes) == 1:
             return Scale().box(call, boxes)
         (a, b), same = boxes, call.given[0] == call.given[1]
@@ -35,11 +36,13 @@ class Product:
         return widened(Box(low, ends.amax(0)), 8 * call.unit * a.largest * b.largest)
 
     def noise(self, call: Call, boxes: list[Box]) -> Tensor:
+        """Returns how far rounding can carry each result."""
         if len(boxes) == 1:
             return Scale().noise(call, boxes)
         return (2 * SUMMED + 8) * call.unit * boxes[0].largest * boxes[1].largest
 
     def back(self, call: Call, boxes: list[Box], rows: Tensor) -> tuple[list[Tensor], Tensor | float]:
+        """Returns rows over the arguments, and the constants lost on the way."""
         if len(boxes) == 1:
             return Scale().back(call, boxes, rows)
         (a, ra), (b, rb) = (_middle(box) for box in boxes)
@@ -55,6 +58,7 @@ class Mixture:
     affine: bool = False
 
     def box(self, call: Call, boxes: list[Box]) -> Box:
+        """Returns the least and greatest results, from those of the arguments."""
         start, end, weight = self._parts(call, boxes)
         # linear in each of the three, it is largest and least at their ends; between 0 and 1 it rises with two of them
         found = [
@@ -67,6 +71,7 @@ class Mixture:
         return widened(Box(every.amin(0), every.amax(0)), 8 * call.unit * self._size(call, boxes))
 
     def noise(self, call: Call, boxes: list[Box]) -> Tensor:
+        """Returns how far rounding can carry each result."""
         return ((4 * SUMMED + 8) * call.unit * self._size(call, boxes)).expand(call.node.shape)
 
     def _size(self, call: Call, boxes: list[Box]) -> Tensor:
@@ -74,6 +79,7 @@ class Mixture:
         return start + weight * (start + end)
 
     def back(self, call: Call, boxes: list[Box], rows: Tensor) -> tuple[list[Tensor], Tensor | float]:
+        """Returns rows over the arguments, and the constants lost on the way."""
         start, end, weight = self._parts(call, boxes)
         (w, rw), (d, rd) = _middle(weight), _middle(Box(end.low - start.high, end.high - start.low))
         factors = {"self": 1 - w, "end": w, "weight": d}
@@ -110,12 +116,15 @@ class Largest:
     affine: bool = False
 
     def box(self, call: Call, boxes: list[Box]) -> Box:
+        """Returns the least and greatest results, from those of the arguments."""
         return Box(call(boxes[0].low), call(boxes[0].high))
 
     def noise(self, call: Call, boxes: list[Box]) -> Tensor:
+        """Returns how far rounding can carry each result."""
         return (SUMMED + 8) * call.unit * call(boxes[0].largest)
 
     def back(self, call: Call, boxes: list[Box], rows: Tensor) -> tuple[list[Tensor], Tensor | float]:
+        """Returns rows over the arguments, and the constants lost on the way."""
         places, outside = _windows(call)
         if "plane" not in call.memo:
             call.memo["plane"] = _plane(*(_windowed(part, call, places, outside) for part in boxes[0]))

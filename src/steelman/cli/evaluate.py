@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from steelman.cli import bring, config
-from steelman.errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,8 +33,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "evaluate",
         help="measure what a classifier keeps under attack, and whether to trust the figure",
-        description="Measure what a classifier keeps against an attacker who knows the whole pipeline, prove what can be "
-        "proved, and say whether the figure can be trusted; with a defence, static and adaptive side by side.",
+        description="Measure what a classifier keeps against an attacker who knows the whole pipeline, prove what can "
+        "be proved, and say whether the figure can be trusted; with a defence, static and adaptive side by side.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -79,8 +78,6 @@ def run(options: argparse.Namespace) -> int:
     pipeline: nn.Module = model if purifier is None else guard(purifier.to(device), model)
     if options.detector is not None:
         pipeline = bring.rejecting(options, images, model, purifier)
-    if options.batch < 1:
-        raise InputError(f"expected --batch as a number of images >= 1, got {options.batch}")
     writable(options.out)
     with evaluating(f"evaluating on {images.name}") as observe:
         evaluation = evaluate(

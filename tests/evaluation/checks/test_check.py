@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -11,13 +12,18 @@ from torch import Tensor, nn
 from steelman import data, models
 from steelman.attacks import Progress
 from steelman.evaluation import checks
-from steelman.evaluation.checks import Subject
+from steelman.evaluation.checks import Subject, rivals
 from steelman.norms import L0, L2, Linf
 
 
 class Outside(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.detach()[..., :4].repeat(1, 1, 1, 2).unsqueeze(1)
+
+
+class Noisy(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 1e-3 * torch.randn_like(x)
 
 
 def said(found: tuple[checks.Finding, ...]) -> dict[str, str]:
@@ -56,7 +62,7 @@ def test_double_precision(subject, sound):
 
 
 def test_without_a_gradient_checks_that_need_one_are_not_applicable(subject, sound):
-    asked = subject(nn.Sequential(Outside(), *sound()), holds=True)
+    asked = subject(nn.Sequential(Outside(), *sound()), ball=Linf(0.15), holds=True)
     found = checks.check(asked)
     outcomes = said(found)
     for name in ("smoothness", "loss", "one step", "more steps", "accuracy over eps", "large eps", "binarisation"):
@@ -82,8 +88,18 @@ def test_no_images_at_all(subject, sound):
 
 
 @pytest.mark.parametrize(("name", "eps"), [("mnist/cnn", 0.1), ("mnist/cnn-linf", 0.3)])
-def test_no_alarm_over_a_shipped_model(subject: Callable[..., Subject], name: str, eps: float) -> None:
-    images = data.load("mnist").test.sample(16, 0)
+def test_no_alarm_over_a_shipped_model(
+    subject: Callable[..., Subject], name: str, eps: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rivals, "_QUERIES", 100)
+    images = data.load("mnist").test.sample(8, 0)
     asked = subject(models.load(name), x=images.x, ball=Linf(eps))
     found = checks.check(asked)
     assert "fail" not in said(found).values(), [one.check for one in found if one.check.outcome == "fail"]
+
+
+def test_no_random_pipeline_is_asked_for_fixed_features(subject: Callable[..., Subject], sound: Any) -> None:
+    asked = subject(nn.Sequential(Noisy(), *sound()), ball=Linf(0.02), x=torch.rand(24, 1, 8, 8) * 0.5 + 0.25)
+    outcomes = said(checks.check(asked))
+    assert outcomes["binarisation"] == "not applicable"
+    assert "fail" not in outcomes.values()

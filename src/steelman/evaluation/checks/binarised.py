@@ -57,6 +57,8 @@ def binarisation(subject: Subject) -> Finding:
     name = "binarisation"
     if abstains(subject.attacker.pipeline):
         return skipped(name, "Of a model that may abstain the last layer does not say it all.")
+    if subject.attacker.random:
+        return skipped(name, "Features are drawn anew with every look, so that no readout can be sure of them.")
     way(subject)
     rows = first(subject, _IMAGES)
     test = planted(subject, [*standard(subject.threat).attacks[:3], apgd(subject.threat)], rows)

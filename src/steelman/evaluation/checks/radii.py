@@ -31,10 +31,10 @@ def over_eps(subject: Subject) -> Finding:
     """
     name = "accuracy over eps"
     way(subject)
+    rows = first(subject, 48)
     eps, end = largest(subject.threat.eps), all_alike(subject)
     radii = [eps * factor for factor in (0.25, 0.5, 1.0, 2.0)]
     radii += [end] if end > radii[-1] else []
-    rows = first(subject, 48)
     attacks = [iterated(subject.threat.at(radius), steps=20) for radius in radii]
     holds = torch.stack([~subject.attacked(attack, rows).broken for attack in attacks])
     accuracies = ", ".join(
@@ -83,7 +83,7 @@ def all_alike(subject: Subject) -> float:
 
     Raises InputError for a box without sides, or a norm of another kind.
     """
-    width, pixels = subject.threat.high - subject.threat.low, subject.x[0].numel()
+    width, pixels = subject.threat.high - subject.threat.low, subject.x.shape[1:].numel()
     sizes = {"Linf": 1.0, "L2": math.sqrt(pixels), "L1": float(pixels)}
     if not math.isfinite(width) or subject.threat.ball.name not in sizes:
         raise InputError(f"there is no radius of {subject.threat.ball.name} at which all images can be alike")

@@ -130,5 +130,5 @@ def _foretold(subject: Subject, rows: Tensor) -> float:
 
 def _spread(subject: Subject) -> float:
     """The standard deviation of one pixel, in units of eps, of a change as large as the ball."""
-    pixels = subject.x[0].numel()
+    pixels = subject.x.shape[1:].numel()
     return float({"Linf": 1.0, "L2": pixels**-0.5}.get(subject.threat.ball.name, 1 / pixels))
