@@ -33,6 +33,7 @@ from steelman import attacks, bounds, data, models
 from steelman.attacks import Worst, standard
 from steelman.errors import InputError
 from steelman.evaluation.aims import full_cost
+from steelman.evaluation.certificates import METHODS
 from steelman.evaluation.evaluate import evaluate
 from steelman.evaluation.intervals import clopper_pearson
 from steelman.evaluation.records import Case
@@ -144,15 +145,15 @@ def cost(options: argparse.Namespace) -> dict[str, Any]:
 def brackets(options: argparse.Namespace) -> dict[str, Any]:
     """Of each image whether it is proved and whether it is broken, at eps where both happen."""
     found = {}
-    for name, eps in (("mnist/cnn", 0.01), ("mnist/cnn-linf", 0.05)):
+    for name, eps in (("mnist/lenet", 0.005), ("mnist/lenet-linf", 0.02)):
         test = data.load("mnist").test.sample(options.images or 1000, options.seed)
         model = models.load(name)
         started = time.process_time()
-        proved = bounds.certify(model, test.x, test.y, Linf(eps))
+        proved = bounds.certify(model, test.x, test.y, Linf(eps), methods=METHODS)
         seconds = time.process_time() - started
         result = standard(Linf(eps))(model, test.x, test.y, indices=test.indices, precision="auto")
         attacked = ~result.broken
-        counts = {way: sum(by == way for by in proved.by) for way in ("ibp", "crown-ibp", "crown")}
+        counts = {way: sum(by == way for by in proved.by) for way in METHODS}
         found[f"{name} at {eps}"] = {
             "images": len(test),
             "proved": int(proved.holds.sum()),

@@ -32,7 +32,8 @@ ABOVE = {
     "models": {"weights"},
     "defences": {"weights", "models", "streams"},
     "data": set(),
-    "training": {"bounds", "attacks", "norms", "threat", "losses", "victim", "streams", "data", "models", "defences", "weights"},
+    "training": {"attacks", "norms", "threat", "losses", "victim", "streams", "data", "models", "defences", "weights"}
+    | {"bounds"},
     "evaluation": {
         "bounds",
         "attacks",

@@ -67,6 +67,7 @@ REFUSED = {
     "a view written in place": (through_a_view, "writes into part"),
     "a blank filled in": (filled, "writes into part"),
     "a mean that decides": (lambda x: x if float(x.mean() * -1) > -0.5 else 1 - x, "decide"),
+    "a way past torch": (lambda x: x + torch.from_numpy(x.numpy()), "branches"),
     "a number that is used": (lambda x: x / float(x.max()), "branches"),
     "a largest that decides": (lambda x: x if float(x.max()) > 0.97 else 1 - x, "branches"),
 }
@@ -170,6 +171,11 @@ def test_the_large_classifiers_are_supported_at_another_size(build):
 def test_our_deterministic_purifiers_are_supported(build, side):
     pipeline = defences.guard(build(), models.CNN())
     assert bounds.supported(pipeline, torch.rand(2, 1, side, side)) is None
+
+
+@pytest.mark.parametrize("build", [defences.JPEG, defences.BitDepth, defences.PuVAE, defences.RandomResizePad])
+def test_what_cannot_be_bounded_in_front_is_refused(build):
+    assert "expected" in bounds.supported(defences.guard(build(), models.CNN()), torch.rand(2, 1, 28, 28))
 
 
 def test_the_papers_auto_encoder_is_supported_without_its_noise():

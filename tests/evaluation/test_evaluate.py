@@ -239,6 +239,8 @@ def test_an_image_broken_at_an_eps_is_broken_at_every_larger_one() -> None:
     assert 0 < small.kept < small.n
     assert {s.index for s in small.samples if not s.kept} <= {s.index for s in large.samples if not s.kept}
     assert large.breakers[0].tried == small.kept
+    rows = {(row.attack, row.eps): row.accuracy for row in evaluation.rows}
+    assert rows["pgd", 0.1] == large.kept / large.n <= small.kept / small.n == rows["fgsm", 0.06]
 
 
 def test_what_is_proved_is_not_attacked_and_the_bracket_is_not_crossed() -> None:

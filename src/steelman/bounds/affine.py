@@ -120,7 +120,9 @@ class Average:
 
     def noise(self, call: Call, boxes: list[Box]) -> Tensor:
         """Returns how far rounding can carry each result."""
-        terms = self.terms or math.ceil(call.shapes[0].numel() / call.node.shape.numel()) * 4
+        kernel = cast("list[int]", call.named.get("kernel_size", [0]))
+        several = math.prod(kernel * (3 - len(kernel)))  # one number stands for both sides
+        terms = self.terms or several + 4 * math.ceil(call.shapes[0].numel() / call.node.shape.numel())
         return (terms + 8) * call.unit * call(boxes[0].largest)
 
     def back(self, call: Call, boxes: list[Box], rows: Tensor) -> tuple[list[Tensor], Tensor | float]:

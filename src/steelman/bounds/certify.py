@@ -162,7 +162,7 @@ def supported(model: Model, x: Tensor) -> str | None:
     x: (N, *S), a few images in [0, 1].
     """
     try:
-        _open(model, region(x, 0.0))
+        _open(model, region(x, 0.1))
     except InputError as error:
         return str(error)
     return None

@@ -7,7 +7,7 @@ from steelman.bounds.graph import Graph
 from steelman.bounds.movement import Movement, repeats
 from steelman.bounds.products import Largest
 from steelman.bounds.region import Region
-from steelman.bounds.rules import RULES
+from steelman.bounds.rules import rule as rule_of
 
 
 def is_loose(graph: Graph, region: Region, index: int) -> bool:
@@ -25,7 +25,7 @@ def _behind_sums(graph: Graph, index: int) -> bool:
     """Whether a node is an affine operation's result or a pooled one, moved or not."""
     while index:
         call = graph.calls[index]
-        rule = RULES[call.node.name]
+        rule = rule_of(call)
         if not isinstance(rule, Movement) or len(call.given) != 1:
             return rule.affine or isinstance(rule, Largest)
         index = call.given[0]
@@ -37,7 +37,7 @@ def _sums(graph: Graph, index: int) -> int:
     if index == 0:
         return 0
     call = graph.calls[index]
-    rule = RULES[call.node.name]
+    rule = rule_of(call)
     if len(call.given) != 1 or (isinstance(rule, Movement) and repeats(call)):
         return 2
     inside = _sums(graph, call.given[0])

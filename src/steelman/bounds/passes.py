@@ -12,7 +12,7 @@ from steelman.bounds.activations import Rectified
 from steelman.bounds.graph import SUMMED, Box, Call, Graph, Rule, dot
 from steelman.bounds.looseness import is_loose
 from steelman.bounds.region import Region
-from steelman.bounds.rules import RULES, ruled
+from steelman.bounds.rules import ruled
 
 ROOM = 2**22
 """How many coefficients of one node are held at a time while intermediate bounds are tightened."""
@@ -45,7 +45,7 @@ def forward(graph: Graph, region: Region, *, tighten: bool) -> Bounded:
         if tighten and not rule.affine:
             for source in dict.fromkeys(call.given):
                 if is_loose(graph, region, source):
-                    _tighten(net, source, call)
+                    _tighten(net, source, rule)
         net.boxes[index] = rule.box(call, net.given(call))
     return net
 
@@ -95,14 +95,14 @@ def _noise(rule: Rule, call: Call, boxes: list[Box]) -> Tensor | None:
     return cast("Tensor | None", call.memo["noise"])
 
 
-def _tighten(net: Bounded, index: int, call: Call) -> None:
+def _tighten(net: Bounded, index: int, rule: Rule) -> None:
     """Bounds what an activation is still open for by linear bounds, and takes the tighter of the two."""
     source = net.graph.calls[index]
     if "tightened" in source.memo:
         return
     source.memo["tightened"] = True
     low, high = (end.reshape(source.batch, -1) for end in net.boxes[index])
-    wanted = _open(call, low, high)
+    wanted = _open(rule, low, high)
     most = int(wanted.sum(1).max())
     if not most:
         return
@@ -112,7 +112,7 @@ def _tighten(net: Bounded, index: int, call: Call) -> None:
         ones = torch.zeros(*places.shape, low.shape[1], dtype=low.dtype, device=low.device)
         ones.scatter_(2, places[..., None], 1.0)
         upper, lower = backward(net, index, torch.cat([ones, -ones], 1), whole=True).chunk(2, 1)
-        slack = call.unit * torch.maximum(upper.abs(), lower.abs())
+        slack = source.unit * torch.maximum(upper.abs(), lower.abs())
         least, greatest = (-lower - slack).to(low.dtype), (upper + slack).to(low.dtype)
         # an image with fewer open values than another gets no more than it would alone
         asked = wanted.gather(1, places)
@@ -123,8 +123,8 @@ def _tighten(net: Bounded, index: int, call: Call) -> None:
     net.boxes[index] = Box(low.view(shape), high.view(shape))
 
 
-def _open(call: Call, low: Tensor, high: Tensor) -> Tensor:
+def _open(rule: Rule, low: Tensor, high: Tensor) -> Tensor:
     """Which values the activation is not straight over."""
-    if isinstance(RULES[call.node.name], Rectified):
+    if isinstance(rule, Rectified):
         return (low < 0) & (high > 0)
     return high > low

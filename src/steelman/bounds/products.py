@@ -8,14 +8,14 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from steelman.bounds.affine import Scale, narrowed, widened
+from steelman.bounds.affine import narrowed, widened
 from steelman.bounds.graph import SUMMED, Box, Call, dot
 from steelman.bounds.program import Ref
 
 
 @dataclass(frozen=True)
 class Product:
-    """a · b, of two that depend on the image, or of one and a constant.
+    """a · b, of two that depend on the image.
 
     Both planes are the mean of McCormick's two: a · b lies within r(a) · r(b) of m(a) · b + m(b) · a - m(a) · m(b), m
     being the middle of an interval and r half its width.
@@ -26,8 +26,6 @@ class Product:
 
     def box(self, call: Call, boxes: list[Box]) -> Box:
         """Returns the least and greatest results, from those of the arguments."""
-        if len(boxes) == 1:
-            return Scale().box(call, boxes)
         (a, b), same = boxes, call.given[0] == call.given[1]
         ends = torch.stack([a.low * b.low, a.low * b.high, a.high * b.low, a.high * b.high])
         low = ends.amin(0)
@@ -37,14 +35,10 @@ class Product:
 
     def noise(self, call: Call, boxes: list[Box]) -> Tensor:
         """Returns how far rounding can carry each result."""
-        if len(boxes) == 1:
-            return Scale().noise(call, boxes)
         return (2 * SUMMED + 8) * call.unit * boxes[0].largest * boxes[1].largest
 
     def back(self, call: Call, boxes: list[Box], rows: Tensor) -> tuple[list[Tensor], Tensor | float]:
         """Returns rows over the arguments, and the constants lost on the way."""
-        if len(boxes) == 1:
-            return Scale().back(call, boxes, rows)
         (a, ra), (b, rb) = (_middle(box) for box in boxes)
         lost = dot(rows.abs(), call.part(ra * rb)) - dot(rows, call.part(a * b))
         pairs = zip((b, a), call.shapes, strict=True)

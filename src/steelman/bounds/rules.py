@@ -80,7 +80,8 @@ def rule(call: Call) -> Rule:
             f"expected an operation with a bound, got {call.node.name} in {call.node.where}: there are "
             f"{_listed(RULES)}; else {WAY_OUT}"
         )
-    return RULES[call.node.name]
+    found = RULES[call.node.name]
+    return Scale() if isinstance(found, Product) and len(call.given) == 1 else found
 
 
 def ruled(graph: Graph) -> dict[int, Rule]:

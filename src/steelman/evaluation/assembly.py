@@ -41,7 +41,10 @@ class Names:
 
 @dataclass
 class Fate:
-    """What became of one image under one threat, as it is gathered."""
+    """What became of one image under one threat, as it is gathered.
+
+    own: by attack, whether it broke it.  inherited: broken inside this threat by what was made knowing, for another.
+    """
 
     static: bool | None = None
     broken: bool = False
@@ -53,6 +56,7 @@ class Fate:
     backwards: int = 0
     own: dict[str, bool] = field(default_factory=dict)
     once: bool | None = None
+    inherited: bool = False
 
 
 def assembled(store: Store) -> tuple[tuple[Case, ...], tuple[Row, ...]]:
@@ -96,6 +100,7 @@ def _add(fate: Fate, step: Step, outcome: Outcome, aim: Mapping[str, Any], *, ow
     if outcome.broken:
         fate.distance = min(fate.distance, outcome.distance)
     if not own:
+        fate.inherited |= inside and step.protocol != "static"
         return
     if step.protocol == "static":
         fate.static = (fate.static is not False) and not inside
@@ -287,7 +292,10 @@ def _rows(
             rows.append(row(sum(not one.broken for one in outcomes), case.defence, "static", step.attack))
     tried = list(dict.fromkeys(step.attack for step in store.steps(place) if step.protocol == "adaptive"))
     for attack in tried if each or case.norm == "none" else tried[:1]:
-        held = sum(not clean[number].broken and not fate.own.get(attack, False) for number, fate in fates.items())
+        held = sum(
+            not (clean[number].broken or fate.inherited or fate.own.get(attack, False))
+            for number, fate in fates.items()
+        )
         rows.append(row(held, case.defence, "adaptive", attack))
     rows.append(row(case.kept, case.defence, "adaptive", WORST))
     return rows

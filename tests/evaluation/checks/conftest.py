@@ -56,9 +56,9 @@ def subject_of(
     attacker, indices = knowing(pipeline, x, y, seed=seed), torch.arange(len(x))
     if holds is None:
         attempt = next(iter(attempts(attacker, [attacks.pgd(threat, loss=margin)])))
-        kept = ~attempt(attacker, x, y, indices=indices, seed=seed, precision="fp32").broken
+        kept = ~attempt(attacker, x, y, indices=indices.to(x.device), seed=seed, precision="fp32").broken
     else:
-        kept = torch.full((len(x),), holds)
+        kept = torch.full((len(x),), holds, device=x.device)
     fields = {
         "attacker": attacker,
         "given": pipeline,

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from steelman.attacks import pgd
+from steelman.errors import InputError
 from steelman.evaluation.checks.binarised import binarisation, planted
 from steelman.evaluation.checks.readout import Features, Readouts, fit, inner, last_linear, on_sphere
 from steelman.norms import L1, L2, Linf
@@ -106,6 +107,21 @@ def test_the_last_linear_layer_is_the_one_that_runs_last_and_knows_the_classes()
     assert last_linear(model, x, 4) is None
     assert last_linear(nn.Flatten(), x, 64) is None
     torch.testing.assert_close(Features(model, None)(x), model(x))
+
+
+def test_features_of_another_number_of_rows_are_an_error():
+    class Doubled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(64, 3)
+
+        def forward(self, x):
+            return self.head(x.flatten(1).repeat(2, 1))[: len(x)]
+
+    model = Doubled()
+    with pytest.raises(InputError, match="each of 2 images, got 4"):
+        Features(model, model.head)(torch.rand(2, 1, 8, 8))
+    assert not model.head._forward_pre_hooks
 
 
 @pytest.mark.parametrize("ball", [Linf(0.1), L2(0.5), L1(2.0)])

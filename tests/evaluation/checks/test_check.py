@@ -12,8 +12,15 @@ from torch import Tensor, nn
 from steelman import data, models
 from steelman.attacks import Progress
 from steelman.evaluation import checks
-from steelman.evaluation.checks import Subject, rivals
+from steelman.evaluation.checks import Subject, binarised, rivals
 from steelman.norms import L0, L2, Linf
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search of a fifth of its length, and a fifth of the inner points: the full ones are tested by themselves."""
+    monkeypatch.setattr(rivals, "_QUERIES", 200)
+    monkeypatch.setattr(binarised, "INNER", 200)
 
 
 class Outside(nn.Module):
@@ -88,10 +95,7 @@ def test_no_images_at_all(subject, sound):
 
 
 @pytest.mark.parametrize(("name", "eps"), [("mnist/cnn", 0.1), ("mnist/cnn-linf", 0.3)])
-def test_no_alarm_over_a_shipped_model(
-    subject: Callable[..., Subject], name: str, eps: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rivals, "_QUERIES", 100)
+def test_no_alarm_over_a_shipped_model(subject: Callable[..., Subject], name: str, eps: float) -> None:
     images = data.load("mnist").test.sample(8, 0)
     asked = subject(models.load(name), x=images.x, ball=Linf(eps))
     found = checks.check(asked)
@@ -103,3 +107,12 @@ def test_no_random_pipeline_is_asked_for_fixed_features(subject: Callable[..., S
     outcomes = said(checks.check(asked))
     assert outcomes["binarisation"] == "not applicable"
     assert "fail" not in outcomes.values()
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_with_indices_elsewhere(subject: Callable[..., Subject], sound: Any) -> None:
+    asked = subject(sound().cuda(), x=(torch.rand(32, 1, 8, 8) * 0.5 + 0.25).cuda(), ball=Linf(0.02))
+    assert asked.indices.device.type == "cpu"
+    outcomes = said(checks.check(asked))
+    assert "fail" not in outcomes.values()
+    assert outcomes["binarisation"] == "pass"

@@ -61,7 +61,8 @@ def binarisation(subject: Subject) -> Finding:
         return skipped(name, "Features are drawn anew with every look, so that no readout can be sure of them.")
     way(subject)
     rows = first(subject, _IMAGES)
-    test = planted(subject, [*standard(subject.threat).attacks[:3], apgd(subject.threat)], rows)
+    attacks = [*standard(subject.threat).attacks[:3], apgd(subject.threat)]
+    test = planted(subject, attacks, rows, near=INNER, far=OUTER)
     usable, hits = int(test.parted.sum()), int((test.found & test.parted).sum())
     chanced = int((test.chanced & test.parted).sum())
     if 2 * usable < len(rows):

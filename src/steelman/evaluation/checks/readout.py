@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from steelman.errors import InputError
 from steelman.norms import column
 from steelman.streams import Streams
 from steelman.threat import Threat
@@ -23,6 +24,7 @@ class Features(nn.Module):
     """What a network's last linear layer is given, (N, d); its logits where it has no such layer.
 
     model: any, left as it is.  layer: the linear layer, a part of it, or None.
+    Raises InputError when it is called, if that layer is not given one row for each image.
     """
 
     def __init__(self, model: Callable[[Tensor], Tensor], layer: nn.Module | None) -> None:
@@ -43,6 +45,9 @@ class Features(nn.Module):
             self.model(x)
         finally:
             hook.remove()
+        if not given or len(given[-1]) != len(x):
+            came = len(given[-1]) if given else 0
+            raise InputError(f"expected a row of features for each of {len(x)} images, got {came}")
         return given[-1].flatten(1)
 
 

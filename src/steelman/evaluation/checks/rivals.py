@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from steelman.attacks import pgd, square, transfer
+from steelman.attacks import square, transfer
 from steelman.attacks.catalogue import catalogue
 from steelman.evaluation.checks.claims import failed, passed, skipped
 from steelman.evaluation.checks.subject import Finding, Subject
-from steelman.evaluation.checks.trial import all_of, survivors, trial, unaided
-from steelman.losses import margin
+from steelman.evaluation.checks.trial import all_of, iterated, survivors, trial, unaided
 
 _QUERIES, _FEW = 1000, 300
 """Queries of an image; the second of a random pipeline, of which each is a mean of several answers."""
@@ -43,7 +42,7 @@ def transferred(subject: Subject) -> Finding:
     if subject.undefended is None:
         return skipped(name, "There is no bare classifier beside the pipeline to make images on.")
     rows = survivors(subject, 100)
-    attack = replace(transfer(pgd(subject.threat, loss=margin), subject.undefended), name="transfer-pgd")
+    attack = replace(transfer(iterated(subject.threat), subject.undefended), name="transfer-pgd")
     result = unaided(subject, attack, rows) if len(rows) else None
     if result is not None and subject.static is not None:
         result = result._replace(broken=result.broken | ~subject.static[rows])

@@ -43,7 +43,7 @@ class Subject:
 
     def take(self, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Returns (x, y, indices) of some of the images; chosen: (N,) bool, or positions."""
-        return self.x[chosen], self.y[chosen], self.indices[chosen]
+        return self.x[chosen], self.y[chosen], self.indices[chosen.to(self.indices.device)]
 
     def attacked(self, attack: Attack | Cascade, chosen: Tensor | None = None) -> Result:
         """Returns what an attack finds, made as the knowing attacker makes it, along the best way alone.
