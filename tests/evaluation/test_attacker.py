@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from steelman import attacks
 from steelman.defences import PuVAE, StraightThrough, guard
+from steelman.evaluation import measure
 from steelman.evaluation.attacker import WHOLE, knowing, needs_gradients
 from steelman.evaluation.even import LEAST, Even
 from steelman.evaluation.worst import attempts, survive
@@ -195,3 +196,23 @@ def test_knowing_leaves_model_and_generator_as_they_were() -> None:
     assert model.training
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
     assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_what_only_seemed_broken_in_a_random_pipeline_is_attacked_to_its_worst() -> None:
+    """Stopping at the first lucky mean leaves images just over the boundary, which half of all fresh draws put back."""
+
+    class Loud(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + 0.15 * torch.randn_like(x)
+
+    pipeline = guard(Loud(), Linear())
+    attacker = knowing(pipeline, X, Y, draws=2)
+    attack = attacks.pgd(Linf(0.12), steps=40)
+    (attempt,) = attempts(attacker, [attack])
+    found = attempt(attacker, X, Y, indices=torch.arange(len(X)), precision="fp32")
+    plain = attack.through(attacks.averaged(2))(Even(pipeline), X, Y)
+    holds = measure.right(pipeline, plain.x, Y, seed=1, draws=2)
+    assert int(found.broken.sum()) > int((plain.broken & ~holds).sum())
+    assert (found.backwards >= plain.backwards).all()
+    fresh = measure.right(pipeline, found.x, Y, seed=1, draws=2)
+    assert not fresh[found.broken].any()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from steelman.attacks import AnyAttack, Cascade, Result
+from steelman.attacks import AnyAttack, Attack, Cascade, Result, Worst
+from steelman.attacks.problem import put, take
 from steelman.evaluation import measure
 from steelman.evaluation.attacker import DRAWS, Attacker, knowing
 from steelman.evaluation.even import Even
@@ -37,14 +39,23 @@ class Attempt:
         precision: str = "auto",
         observe: measure.Observer | None = None,
     ) -> Result:
-        """Returns what it found, as an attack does; what broke a random pipeline has done so on fresh draws too."""
-        result = self.attack(Even(self.model), x, y, seed=seed, indices=indices, precision=precision, observe=observe)
-        if attacker.random and bool(result.broken.any()):
-            again = result.broken.nonzero().squeeze(1)
-            holds = measure.right(
-                attacker.pipeline, result.x[again], y[again], seed=seed + 1, draws=attacker.draws, abstention="right"
+        """Returns what it found, as an attack does; what broke a random pipeline has done so on fresh draws too.
+
+        What seemed broken there and then held is attacked once more, to its worst.
+        """
+        how: dict[str, Any] = {"seed": seed, "precision": precision}
+        result = self.attack(Even(self.model), x, y, indices=indices, observe=observe, **how)
+        if not attacker.random:
+            return result
+        result, doubtful = _confirmed(result, attacker, y, seed)
+        if len(doubtful) and isinstance(self.attack, Attack) and self.attack.goal.leaves:
+            again = self.attack.with_goal(Worst())(
+                Even(self.model), x[doubtful], y[doubtful], indices=indices[doubtful], **how
             )
-            result = _held(result, again[holds])
+            again, _ = _confirmed(again, attacker, y[doubtful], seed)
+            before = take(result, doubtful)
+            spent = {name: getattr(before, name) + getattr(again, name) for name in ("forwards", "backwards")}
+            put(result, doubtful, again._replace(natural=before.natural, **spent))
         return result
 
     def parts(self, by: Tensor) -> list[str]:
@@ -98,9 +109,16 @@ def survive(
     return kept, worst
 
 
-def _held(result: Result, rows: Tensor) -> Result:
-    """The result in which these samples hold after all."""
+def _confirmed(result: Result, attacker: Attacker, y: Tensor, seed: int) -> tuple[Result, Tensor]:
+    """The result by fresh draws of the pipeline, and which samples only seemed to be broken."""
+    seemed = result.broken.nonzero().squeeze(1)
+    if not len(seemed):
+        return result, seemed
+    holds = measure.right(
+        attacker.pipeline, result.x[seemed], y[seemed], seed=seed + 1, draws=attacker.draws, abstention="right"
+    )
+    doubtful = seemed[holds]
     broken, by, margin = result.broken.clone(), result.by.clone(), result.margin.clone()
-    broken[rows], by[rows] = False, -1
-    margin[rows] = margin[rows].clamp(max=0)
-    return result._replace(broken=broken, by=by, margin=margin)
+    broken[doubtful], by[doubtful] = False, -1
+    margin[doubtful] = margin[doubtful].clamp(max=0)
+    return result._replace(broken=broken, by=by, margin=margin), doubtful

@@ -10,7 +10,8 @@ from steelman.attacks import Progress
 from steelman.errors import InputError
 from steelman.evaluation.checks.answers import evaluation_mode, gives_logits, same_in_any_batch, same_twice
 from steelman.evaluation.checks.binarised import binarisation
-from steelman.evaluation.checks.claims import claims, skipped
+from steelman.evaluation.checks.claims import claims
+from steelman.evaluation.checks.claims import skipped as _skipped
 from steelman.evaluation.checks.radii import chance, over_eps, unbounded
 from steelman.evaluation.checks.rivals import black_box, transferred
 from steelman.evaluation.checks.slopes import gradients, saturation, smoothness
@@ -20,7 +21,30 @@ from steelman.evaluation.checks.trajectory import loss
 from steelman.evaluation.checks.verdicts import verdict
 from steelman.evaluation.measure import Observer
 
-__all__ = ["Finding", "Subject", "catalogue", "check", "claims", "verdict"]
+__all__ = [
+    "Finding",
+    "Subject",
+    "binarisation",
+    "black_box",
+    "catalogue",
+    "chance",
+    "check",
+    "claims",
+    "evaluation_mode",
+    "gives_logits",
+    "gradients",
+    "loss",
+    "more_steps",
+    "one_step",
+    "over_eps",
+    "same_in_any_batch",
+    "same_twice",
+    "saturation",
+    "smoothness",
+    "transferred",
+    "unbounded",
+    "verdict",
+]
 
 catalogue: dict[str, Callable[[Subject], Finding]] = {
     "evaluation mode": evaluation_mode,
@@ -70,4 +94,4 @@ def _made(name: str, subject: Subject) -> Finding:
             return catalogue[name](subject)
         except InputError as error:
             said = str(error)
-            return skipped(name, f"{said[:1].upper()}{said[1:]}.")
+            return _skipped(name, f"{said[:1].upper()}{said[1:]}.")
