@@ -46,5 +46,6 @@ def certify(attacker: Attacker, x: Tensor, y: Tensor, threat: Threat) -> Proved 
         with Victim(attacker.pipeline, device=x.device):
             found = bounds.certify(attacker.pipeline, x, y, threat, methods=METHODS)
     except InputError as error:
-        return f"{str(error)[:1].upper()}{str(error)[1:]}."
+        said = str(error).partition(": ")[0]
+        return f"{said[:1].upper()}{said[1:]}."
     return Proved(found.holds, found.margin, [method or "" for method in found.by])

@@ -37,6 +37,12 @@ class Opening:
         return {"✓": "sound", "✗": "inflated"}.get(self.sign, "unsure")
 
     @property
+    def lost(self) -> bool:
+        """Whether no more than chance is left: a figure that holds up is then no good news."""
+        chance = self.case.curve.chance if self.case.curve else 0.0
+        return wording.fraction(self.case.kept, self.case.n) <= chance
+
+    @property
     def reasons(self) -> str:
         """Why, as it follows the verdict's word and a colon; "" where no reason is given."""
         return "; ".join(self.case.verdict.reasons)
@@ -46,8 +52,7 @@ class Opening:
         """What a reader may do with the figure."""
         if self.tone == "sound" and not self.checked:
             return "No check was made on this figure: nothing here says whether it can be trusted."
-        chance = self.case.curve.chance if self.case.curve else 0.0
-        if self.tone == "sound" and wording.fraction(self.case.kept, self.case.n) <= chance:
+        if self.tone == "sound" and self.lost:
             return "The figure can be trusted, the model cannot: no more than chance is left."
         if not self.case.kept:
             return "Nothing survives, so no better attack could lower this figure."
