@@ -65,6 +65,7 @@ def run(options: argparse.Namespace) -> int:
     from steelman.cli.show import console, evaluating, finish, writable
     from steelman.defences import guard
     from steelman.evaluation.evaluate import evaluate
+    from steelman.evaluation.store import FILE
 
     options = config.read(options)
     images = bring.images(options)
@@ -74,11 +75,13 @@ def run(options: argparse.Namespace) -> int:
     listed = bring.attacks(options, images)
     model = bring.model(options, images)
     purifier = bring.defence(options, images)
-    device = next(model.parameters()).device
+    device = next((parameter.device for parameter in model.parameters()), "cpu")
     pipeline: nn.Module = model if purifier is None else guard(purifier.to(device), model)
     if options.detector is not None:
         pipeline = bring.rejecting(options, images, model, purifier)
     writable(options.out)
+    if (options.out / FILE).exists() and not options.fresh:
+        console.print(f"going on with the run in {options.out}")
     with evaluating(f"evaluating on {images.name}") as observe:
         evaluation = evaluate(
             pipeline,
