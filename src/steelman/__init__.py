@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from steelman import attacks, data, defences, losses, models, report, training
+    from steelman import attacks, bounds, data, defences, losses, models, report, training
     from steelman.errors import InputError
     from steelman.evaluation.evaluate import evaluate
     from steelman.norms import L0, L1, L2, Linf
@@ -27,6 +27,7 @@ __all__ = [
     "Linf",
     "Threat",
     "attacks",
+    "bounds",
     "data",
     "defences",
     "evaluate",
