@@ -181,10 +181,11 @@ def memory(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def peak(options: argparse.Namespace) -> dict[str, Any]:
-    """One evaluation with everything, in a folder, and the most memory that this process took."""
+    """One evaluation with its checks, in a folder, and the most memory that this process took."""
     test = data.load("mnist").test
     test = test if options.images >= len(test) else test.sample(options.images, options.seed)
-    evaluation = evaluate(models.load("mnist/cnn"), test, attacks.pgd(Linf(0.1)), folder=options.folder, certify=False)
+    settings: dict[str, Any] = {"certify": False, "curve": False, "folder": options.folder}
+    evaluation = evaluate(models.load("mnist/cnn"), test, attacks.pgd(Linf(0.05)), **settings)
     evaluation.write(options.folder)
     found = {
         "peak MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),

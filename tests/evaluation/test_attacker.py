@@ -10,7 +10,7 @@ from steelman import attacks
 from steelman.defences import PuVAE, StraightThrough, guard
 from steelman.evaluation import measure
 from steelman.evaluation.attacker import WHOLE, knowing, needs_gradients
-from steelman.evaluation.even import LEAST, Even
+from steelman.evaluation.even import COARSE, FEW, LEAST, Even
 from steelman.evaluation.worst import attempts, survive
 from steelman.norms import L0, Linf
 
@@ -178,9 +178,10 @@ def test_few_images_are_filled_up_and_answered_alone() -> None:
             return x.flatten(1)[:, :3]
 
     even = Even(Counting())
-    for n in (1, LEAST - 1, LEAST, LEAST + 3):
-        assert torch.equal(even(X[:n]), X[:n].flatten(1)[:, :3])
-    assert seen == [LEAST, LEAST, LEAST, LEAST + 3]
+    many = X.repeat(5, 1, 1, 1)
+    for n in (1, LEAST - 1, LEAST, LEAST + 3, FEW - 1, FEW, FEW + 1, 100):
+        assert torch.equal(even(many[:n]), many[:n].flatten(1)[:, :3])
+    assert seen == [LEAST, LEAST, LEAST, 2 * LEAST, FEW, FEW, FEW + COARSE, 128]
     assert even.abstains is False
     x = X[:2].clone().requires_grad_()
     even(x).sum().backward()
