@@ -29,7 +29,7 @@ import torch
 from rich.console import Console
 
 from attacks import machine
-from steelman import attacks, bounds, data, models
+from steelman import bounds, data, models
 from steelman.attacks import Worst, standard
 from steelman.errors import InputError
 from steelman.evaluation.aims import full_cost
@@ -181,11 +181,11 @@ def memory(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def peak(options: argparse.Namespace) -> dict[str, Any]:
-    """One evaluation with its checks, in a folder, and the most memory that this process took."""
+    """One evaluation in a folder, its attacks alone, and the most memory that this process took."""
     test = data.load("mnist").test
     test = test if options.images >= len(test) else test.sample(options.images, options.seed)
-    settings: dict[str, Any] = {"certify": False, "curve": False, "folder": options.folder}
-    evaluation = evaluate(models.load("mnist/cnn"), test, attacks.pgd(Linf(0.05)), **settings)
+    settings: dict[str, Any] = {"certify": False, "curve": False, "check": False, "folder": options.folder}
+    evaluation = evaluate(models.load("mnist/cnn"), test, standard(Linf(0.1)), **settings)
     evaluation.write(options.folder)
     found = {
         "peak MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
