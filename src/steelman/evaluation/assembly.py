@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from steelman.evaluation.fates import SLACK, Fate, gathered
 from steelman.evaluation.intervals import clopper_pearson
 from steelman.evaluation.journal import Outcome, Step
 from steelman.evaluation.records import (
@@ -24,9 +25,6 @@ from steelman.evaluation.records import (
 )
 from steelman.evaluation.store import Store
 
-SLACK = 1e-6
-"""Of a radius, as a threat allows it."""
-
 _POINTS = 24
 
 
@@ -39,78 +37,18 @@ class Names:
     defence: str
 
 
-@dataclass
-class Fate:
-    """What became of one image under one threat, as it is gathered.
-
-    own: by attack, whether it broke it.  inherited: broken inside this threat by what was made knowing, for another.
-    """
-
-    static: bool | None = None
-    broken: bool = False
-    by: str = ""
-    margin: float = -math.inf
-    distance: float = math.inf
-    certified: bool | None = None
-    forwards: int = 0
-    backwards: int = 0
-    own: dict[str, bool] = field(default_factory=dict)
-    once: bool | None = None
-    inherited: bool = False
-
-
 def assembled(store: Store) -> tuple[tuple[Case, ...], tuple[Row, ...]]:
     """Returns the cases and the rows of a run, finished or not, from its journal."""
     about = store.about()
     names = Names(**about["names"])
     clean = {outcome.number: outcome for outcome in store.outcomes(Step(-1, "clean", "", "", ""))}
     cases, rows = [], []
-    defended = names.defence != "none"
     for place, aim in enumerate(about["aims"]):
-        gathered = _gathered(store, place, aim, about["aims"], clean)
-        case = _case(store, place, aim, names, clean, gathered, about)
+        fates = gathered(store, place, aim, about["aims"], clean)
+        case = _case(store, place, aim, names, clean, fates, about)
         cases.append(case)
-        rows += _rows(store, place, case, clean, gathered, defended, each=about["each"])
+        rows += _rows(store, place, case, clean, fates, each=about["each"])
     return tuple(cases), (*_clean_rows(names, clean), *rows)
-
-
-def _gathered(
-    store: Store, place: int, aim: Mapping[str, Any], aims: list[dict[str, Any]], clean: Mapping[int, Outcome]
-) -> dict[int, Fate]:
-    """What became of every image that was looked at: under this threat, and what others of its norm say of it."""
-    fates = {number: Fate(forwards=outcome.forwards) for number, outcome in clean.items()}
-    steps = [step for step in store.steps(place) if step.protocol == "certificate"]
-    for step in steps:
-        for outcome in store.outcomes(step):
-            fates[outcome.number].certified = not outcome.broken
-    for other, its in enumerate(aims):
-        if other != place and its["norm"] != aim["norm"]:
-            continue
-        for step in store.steps(other):
-            if step.protocol != "certificate":
-                for outcome in store.outcomes(step):
-                    _add(fates[outcome.number], step, outcome, aim, own=other == place)
-    return fates
-
-
-def _add(fate: Fate, step: Step, outcome: Outcome, aim: Mapping[str, Any], *, own: bool) -> None:
-    inside = outcome.broken and (own if aim["norm"] == "none" else outcome.distance <= aim["eps"] * (1 + SLACK) + SLACK)
-    if inside and not fate.broken:
-        fate.broken, fate.by = True, outcome.by
-    if outcome.broken:
-        fate.distance = min(fate.distance, outcome.distance)
-    if not own:
-        fate.inherited |= inside and step.protocol != "static"
-        return
-    if step.protocol == "static":
-        fate.static = (fate.static is not False) and not inside
-    elif step.protocol != "curve":
-        fate.backwards += outcome.backwards
-        fate.once = fate.once if outcome.once is None else bool(fate.once or outcome.once)
-        fate.own[step.attack] = fate.own.get(step.attack, False) or inside
-    if step.protocol != "curve" or inside:
-        fate.margin = max(fate.margin, outcome.margin)
-    fate.forwards += outcome.forwards
 
 
 def _case(
@@ -273,7 +211,6 @@ def _rows(
     case: Case,
     clean: Mapping[int, Outcome],
     fates: Mapping[int, Fate],
-    defended: bool,
     *,
     each: bool,
 ) -> list[Row]:
@@ -299,12 +236,3 @@ def _rows(
         rows.append(row(held, case.defence, "adaptive", attack))
     rows.append(row(case.kept, case.defence, "adaptive", WORST))
     return rows
-
-
-def unfinished(store: Store) -> dict[str, int]:
-    """Returns how many images each attempt of a run has looked at, by its name: what a killed run leaves."""
-    counts: dict[str, int] = defaultdict(int)
-    for place in range(-1, len(store.about()["aims"])):
-        for step in store.steps(place):
-            counts[step.step] += sum(1 for _ in store.outcomes(step))
-    return dict(counts)
