@@ -10,7 +10,7 @@ demo: $(VENV)/.ready  ## the main job: attack, defend, measure, report
 	$(BIN)/steelman reproduce --out $(RUN)
 
 test: $(VENV)/.ready-test check  ## lint, format, types, then every fast test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 check: $(VENV)/.ready-test
 	$(BIN)/ruff check .
