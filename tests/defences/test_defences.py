@@ -23,8 +23,10 @@ colours = pytest.mark.parametrize("channels", [1, 3])
 
 SMALL = {
     "bayesian-autoencoder": {"members": 2, "width": 4, "code": 8},
+    "certified-autoencoder": {"side": 32, "width": 4, "hidden": 12},
     "defense-gan": {"side": 32, "width": 4, "steps": 2, "starts": 2},
     "puvae": {"side": 32, "width": 4},
+    "robust-autoencoder": {"side": 32, "width": 4, "hidden": 12, "style": 6, "paint": 4},
     "total-variation": {"steps": 10},
     "unet": {"width": 8, "code": 16},
 }

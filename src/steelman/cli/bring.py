@@ -6,8 +6,9 @@ import argparse
 import inspect
 import json
 import math
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from steelman.errors import InputError, unknown
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from steelman.threat import Threat
 
 NORMS = ("Linf", "L2", "L1", "L0")
+USUAL = {"mnist": 0.3, "fashion-mnist": 0.1, "cifar10": 8 / 255}
+"""The Linf radius that the field takes for each data set."""
 
 
 def add_model(command: argparse.ArgumentParser) -> None:
@@ -217,6 +220,23 @@ def _settings(options: argparse.Namespace, name: str, *, alone: bool) -> dict[st
             raise unknown(f"setting of {name}", key, known)
         given[key] = parsed(text)
     return {key: value for key, value in given.items() if key in known}
+
+
+def settings(words: Iterable[str], what: str, takes: Collection[str]) -> dict[str, Any]:
+    """Returns NAME=VALUE words as settings.
+
+    what: as an error calls one, as in "setting of trades".  takes: their names.
+    Raises InputError for a word that is none, or a name that is not among these, with the nearest ones.
+    """
+    found: dict[str, Any] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise InputError(f"expected --set as NAME=VALUE, got {word!r}")
+        if name not in takes:
+            raise unknown(what, name, takes)
+        found[name] = parsed(text)
+    return found
 
 
 def parsed(text: str) -> object:

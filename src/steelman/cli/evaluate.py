@@ -24,9 +24,6 @@ EXAMPLES = """examples:
 
 A run that was killed goes on when the same command is given again. steelman runs lists and compares them."""
 
-USUAL = {"mnist": 0.3, "fashion-mnist": 0.1, "cifar10": 8 / 255}
-"""Linf radii at which the field measures these data sets."""
-
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the command to the parser."""
@@ -70,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     options = config.read(options)
     images = bring.images(options)
     if options.eps is None and _usual(options, images):
-        options.eps = [USUAL[_name(images)]]
+        options.eps = [bring.USUAL[_name(images)]]
         console.print(f"at eps {options.eps[0]:.4g}, as is usual for {_name(images)}: --eps says another")
     listed = bring.attacks(options, images)
     model = bring.model(options, images)
@@ -109,7 +106,7 @@ def _usual(options: argparse.Namespace, images: Images) -> bool:
     from steelman.attacks import catalogue
 
     bounded = [name for name in options.attack if name in catalogue and catalogue[name].finds == "within eps"]
-    return bool(bounded) and options.norm == "Linf" and _name(images) in USUAL
+    return bool(bounded) and options.norm == "Linf" and _name(images) in bring.USUAL
 
 
 def _name(images: Images) -> str:

@@ -15,6 +15,7 @@ from steelman.defences.magnet import Reformer
 from steelman.defences.purifiers import ConvAutoencoder, UNetPurifier
 from steelman.defences.puvae import PuVAE
 from steelman.defences.rejecting import Rejecting, reject
+from steelman.defences.robust import CertifiedAutoencoder, RobustAutoencoder
 from steelman.defences.smoothing import ABSTAINED, Certificate, Smoothed
 from steelman.defences.straight_through import StraightThrough
 from steelman.defences.transforms import BitDepth, MedianSmoothing, RandomResizePad
@@ -27,6 +28,7 @@ __all__ = [
     "BayesianAutoencoder",
     "BitDepth",
     "Certificate",
+    "CertifiedAutoencoder",
     "ConvAutoencoder",
     "DefenseGAN",
     "DifferentiableJPEG",
@@ -35,6 +37,7 @@ __all__ = [
     "RandomResizePad",
     "Reformer",
     "Rejecting",
+    "RobustAutoencoder",
     "Smoothed",
     "StraightThrough",
     "TotalVariation",
@@ -51,10 +54,12 @@ __all__ = [
 
 purifiers: dict[str, type[nn.Module]] = {
     "bayesian-autoencoder": BayesianAutoencoder,
+    "certified-autoencoder": CertifiedAutoencoder,
     "conv-autoencoder": ConvAutoencoder,
     "defense-gan": DefenseGAN,
     "magnet": Reformer,
     "puvae": PuVAE,
+    "robust-autoencoder": RobustAutoencoder,
     "unet": UNetPurifier,
 }
 """What is trained and goes in front of a classifier."""

@@ -16,6 +16,7 @@ from steelman.models.compiled import Compiled
 from steelman.models.denoising import DenoisingBlock
 from steelman.models.folding import folded
 from steelman.models.lenet import LeNet
+from steelman.models.ramped import Ramp, RampCNN, RampResNet
 from steelman.models.resized import Resized, resize
 from steelman.models.resnet import ResNet18
 from steelman.models.vgg import VGG16, PaperVGG, transfer
@@ -28,6 +29,9 @@ __all__ = [
     "DenoisingBlock",
     "LeNet",
     "PaperVGG",
+    "Ramp",
+    "RampCNN",
+    "RampResNet",
     "ResNet18",
     "Resized",
     "build",
@@ -42,6 +46,8 @@ __all__ = [
 catalogue: dict[str, Callable[..., nn.Module]] = {
     "cnn": CNN,
     "lenet": LeNet,
+    "ramp-cnn": RampCNN,
+    "ramp-resnet": RampResNet,
     "resnet18": ResNet18,
     "vgg16": VGG16,
     "paper_vgg": PaperVGG,

@@ -9,8 +9,8 @@ from steelman.training.detectors import detector
 from steelman.training.distilled import distilled
 from steelman.training.fit import Objective, Observer, Progress, fit
 from steelman.training.generators import defense_gan, defense_gan_encoder
-from steelman.training.objectives import Adversarial, Classify, Purify, accuracy
-from steelman.training.purifiers import purifier
+from steelman.training.objectives import Adversarial, Certified, Classify, Purify, Through, accuracy
+from steelman.training.purifiers import certified_autoencoder, purifier, robust_autoencoder, through
 from steelman.training.recipe import Recipe
 from steelman.training.recipes import RECIPES, named
 from steelman.training.seeding import seeded
@@ -19,6 +19,7 @@ from steelman.training.trained import Trained, record, split
 __all__ = [
     "RECIPES",
     "Adversarial",
+    "Certified",
     "Classify",
     "Epoch",
     "Examples",
@@ -27,9 +28,11 @@ __all__ = [
     "Progress",
     "Purify",
     "Recipe",
+    "Through",
     "Trained",
     "accuracy",
     "bayesian_autoencoder",
+    "certified_autoencoder",
     "classifier",
     "cost",
     "defense_gan",
@@ -43,6 +46,8 @@ __all__ = [
     "puvae",
     "record",
     "robust",
+    "robust_autoencoder",
     "seeded",
     "split",
+    "through",
 ]

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from steelman import weights
-from steelman.attacks import Last, Worst, at_input, fgsm, pgd
-from steelman.data import Data
-from steelman.norms import Linf
+from steelman.attacks import Attack, Last, Worst, at_input, fgsm, pgd
+from steelman.data import Data, Images
+from steelman.defences import CertifiedAutoencoder
+from steelman.models import folded
+from steelman.norms import Ball, Linf
+from steelman.threat import Threat
 from steelman.training.fit import Observer
-from steelman.training.objectives import Purify
+from steelman.training.objectives import Certified, Classify, Purify, Through, Weights
 from steelman.training.recipe import Recipe
-from steelman.training.recipes import UNET
-from steelman.training.trained import Trained, fitted
+from steelman.training.recipes import CERTIFIED_AUTOENCODER, MIRRORED, ROBUST_AUTOENCODER, UNET
+from steelman.training.trained import Trained, fitted, split
+
+UNAWARE: tuple[tuple[Attack, float], ...] = (
+    (fgsm(Linf(0.0)).with_goal(Last()), 1.2),
+    (pgd(Linf(0.0), steps=10, start=at_input).with_goal(Last()), 0.35),
+)
+"""What an attacker does who knows of no purifier, and the largest eps of each."""
 
 
 def of_every_eps(classifier: nn.Module, steps: int = 10) -> Purify:
@@ -57,3 +68,115 @@ def purifier(
     return fitted(
         model, objective, data, recipe, told, judged=1000, checkpoint=checkpoint, device=device, observe=observe
     )
+
+
+def through(
+    classifier: nn.Module,
+    threat: Threat | Ball,
+    *,
+    steps: int = 7,
+    reach: float = 1.05,
+    early: float = 0.6,
+    augment: Classify | None = None,
+    **changes: object,
+) -> Through:
+    """Returns the objective of a purifier that is to hold before a classifier when the attacker knows both.
+
+    threat: what is to be withstood.  steps: of the PGD through both that it trains on, each of 2.5 eps / steps.
+    reach: its eps, as a multiple of the threat's.  early, changes: as `Through` has them, and its `Weights`.
+    """
+    counts = {name: changes.pop(name) for name in Weights.__dataclass_fields__ if name in changes}
+    known = Threat.of(threat)
+    eps = float(known.eps)
+    attack = pgd(known.at(reach * eps), steps=steps, size=2.5 * reach * eps / steps).with_goal(Last())
+    held = pgd(known, steps=20, size=eps / 8)
+    return Through(
+        classifier=classifier,
+        attack=attack,
+        held=held,
+        early=early,
+        weights=Weights(**counts),  # type: ignore[arg-type]
+        **{"unaware": UNAWARE, "classify": augment or Classify(), **changes},  # type: ignore[arg-type]
+    )
+
+
+def robust_autoencoder(
+    model: nn.Module,
+    classifier: nn.Module,
+    data: Data,
+    *,
+    name: str,
+    threat: Threat | Ball,
+    recipe: Recipe = ROBUST_AUTOENCODER,
+    steps: int = 7,
+    checkpoint: Path | None = None,
+    device: str = "cpu",
+    observe: Observer | None = None,
+    **settings: object,
+) -> Trained:
+    """Returns a purifier trained through itself and a frozen classifier, to hold when the attacker knows both.
+
+    classifier: attacked and read, never trained.  threat, steps, settings: as `through` has them.
+    """
+    read = weights.digest(classifier)
+    classifier = folded(classifier).to(device).requires_grad_(False)
+    objective = through(classifier, threat, steps=steps, **{"augment": _augment(data), **settings})  # type: ignore[arg-type]
+    told = {"defence": name, "classifier": read}
+    return fitted(
+        model, objective, data, recipe, told, judged=500, checkpoint=checkpoint, device=device, observe=observe
+    )
+
+
+def certified_autoencoder(
+    model: CertifiedAutoencoder,
+    classifier: nn.Module,
+    data: Data,
+    *,
+    name: str,
+    threat: Threat | Ball,
+    recipe: Recipe = CERTIFIED_AUTOENCODER,
+    reach: float = 1.0,
+    clean: float = 0.5,
+    checkpoint: Path | None = None,
+    device: str = "cpu",
+    observe: Observer | None = None,
+) -> Trained:
+    """Returns a purifier whose reading is trained on its own bounds, and that draws what the classifier reads best.
+
+    threat: inside which it is to be certified.  reach, clean: as `Certified` has them.
+    """
+    classifier = classifier.to(device).eval().requires_grad_(False)
+    objective = Certified(threat=Threat.of(threat), reach=reach, clean=clean, classify=_augment(data))
+    told = {"defence": name, "classifier": weights.digest(classifier)}
+    trained = fitted(
+        model,
+        objective,
+        data,
+        recipe,
+        told,
+        judged=2000,
+        learner=model.judge,
+        checkpoint=checkpoint,
+        device=device,
+        observe=observe,
+    )
+    kept, _ = split(data, recipe.seed)
+    model.learn(kept.x, kept.y, clearly(classifier, kept))
+    return trained
+
+
+def clearly(classifier: nn.Module, images: Images) -> Tensor:
+    """Returns (N,): by how much a classifier's logit of each image's true class leads every other."""
+    device = next(classifier.parameters()).device
+    leads = []
+    with torch.no_grad():
+        for x, y in zip(images.x.split(500), images.y.split(500), strict=True):
+            logits = classifier(x.to(device)).cpu()
+            own = F.one_hot(y, logits.shape[1]).bool()
+            leads.append(logits[own] - logits.masked_fill(own, -torch.inf).amax(1))
+    return torch.cat(leads)
+
+
+def _augment(data: Data) -> Classify:
+    mirrored = data.name in MIRRORED
+    return Classify(shift=2 if mirrored else 1, flip=mirrored)

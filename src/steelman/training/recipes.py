@@ -32,6 +32,9 @@ PUVAE_HARDENED = Recipe(epochs=8, rate=2e-3, weight_decay=0.01, average=0.998, c
 MAGNET = Recipe(epochs=100, batch_size=256, optimiser="adam", rate=1e-3, schedule="constant", precision="fp32")
 """Source: code of Meng & Chen 2017 (MagNet), for MNIST."""
 
+ROBUST_AUTOENCODER = Recipe(epochs=20, rate=4e-3, weight_decay=0.02, average=0.998, clip=5.0)
+CERTIFIED_AUTOENCODER = Recipe(epochs=50, rate=2e-3, average=0.998, clip=8.0)
+
 DETECTOR = Recipe(epochs=8, rate=4e-3, weight_decay=0.01, average=0.99)
 
 RECIPES: Mapping[str, Recipe] = {
@@ -46,9 +49,11 @@ RECIPES: Mapping[str, Recipe] = {
     "detector": DETECTOR,
     "defense-gan": DEFENSE_GAN,
     "defense-gan-encoder": DEFENSE_GAN_ENCODER,
+    "certified-autoencoder": CERTIFIED_AUTOENCODER,
     "magnet": MAGNET,
     "puvae": PUVAE,
     "puvae-hardened": PUVAE_HARDENED,
+    "robust-autoencoder": ROBUST_AUTOENCODER,
 }
 
 MIRRORED = frozenset({"fashion-mnist", "cifar-10"})

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import inspect
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from steelman.cli import bring
+from steelman.cli.bring import NORMS, USUAL
 from steelman.errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
 
     from steelman.data import Data
+    from steelman.norms import Ball
     from steelman.training import Recipe, Trained
 
 HELP = "a purifier that goes in front of a classifier"
@@ -29,6 +34,15 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("--purifier", default="unet", help=f"{', '.join(_TRAIN)} (unet)")
     command.add_argument(
         "--attack", choices=["fgsm", "pgd"], default="fgsm", help="conv-autoencoder: what it undoes (fgsm)"
+    )
+    command.add_argument(
+        "--norm", choices=NORMS, default="Linf", help="robust- and certified-autoencoder: what to withstand (Linf)"
+    )
+    command.add_argument(
+        "--eps", type=float, help="their radius, in units of [0, 1] images (0.3 for mnist, 0.1 for fashion-mnist)"
+    )
+    command.add_argument(
+        "--set", nargs="+", default=[], metavar="NAME=VALUE", help="other settings of theirs, as in steps=10 reach=1.1"
     )
     command.add_argument(
         "--generator", help="defense-gan-encoder: the defense-gan whose generator it is for (the shipped one)"
@@ -106,6 +120,33 @@ def _bayesian(options: argparse.Namespace, images: Data, recipe: Recipe, how: di
     return training.bayesian_autoencoder(purifier, classifier, images, recipe=recipe, **how)
 
 
+def _robust(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[str, Any]) -> Trained:
+    from steelman import defences, training
+    from steelman.defences import CertifiedAutoencoder, RobustAutoencoder
+
+    (channels, side, _), classes = images.test.shape, images.test.num_classes
+    train: Callable[..., Trained]
+    if options.purifier == "certified-autoencoder":
+        kind, train, takes = CertifiedAutoencoder, training.certified_autoencoder, _CERTIFIED
+    else:
+        kind, train, takes = RobustAutoencoder, training.robust_autoencoder, _ROBUST
+    builds = inspect.signature(kind).parameters.keys() - {"channels", "side", "classes"}
+    settings = bring.settings(options.set, f"setting of {options.purifier}", {*takes, *builds})
+    built = {name: settings.pop(name) for name in builds & settings.keys()}
+    with training.seeded(recipe.seed):
+        purifier = defences.build(options.purifier, channels=channels, side=side, classes=classes, **built)
+    return train(
+        purifier,
+        _target(options, images),
+        images,
+        name=options.purifier,
+        threat=_threat(options, images),
+        recipe=recipe,
+        **settings,
+        **how,
+    )
+
+
 def _puvae(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[str, Any]) -> Trained:
     from steelman import training
     from steelman.defences import PuVAE
@@ -126,9 +167,16 @@ def _magnet(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict
     return training.magnet(purifier, images, recipe=recipe, **how)
 
 
-def _target(options: argparse.Namespace, images: Data) -> nn.Module:
-    from steelman.cli import bring
+def _threat(options: argparse.Namespace, images: Data) -> Ball:
+    from steelman import norms
 
+    eps = options.eps if options.eps is not None else USUAL.get(images.name) if options.norm == "Linf" else None
+    if eps is None:
+        raise InputError(f"expected --eps, the {options.norm} radius to withstand on {images.name}: say --eps 0.1")
+    return getattr(norms, options.norm)(eps)  # type: ignore[no-any-return]
+
+
+def _target(options: argparse.Namespace, images: Data) -> nn.Module:
     named = argparse.Namespace(model=options.classifier, weights=options.weights, device="cpu")
     return bring.model(named, images.test)
 
@@ -136,11 +184,17 @@ def _target(options: argparse.Namespace, images: Data) -> nn.Module:
 _TRAIN = {
     "unet": _unet,
     "bayesian-autoencoder": _bayesian,
+    "certified-autoencoder": _robust,
     "conv-autoencoder": _autoencoder,
     "defense-gan": _defense_gan,
     "defense-gan-encoder": _defense_gan_encoder,
     "magnet": _magnet,
     "puvae": _puvae,
     "puvae-hardened": _puvae,
+    "robust-autoencoder": _robust,
 }
 """How each purifier is trained."""
+
+_ROBUST = ("steps", "reach", "early", "ramp", "portion", "clean", "unaware", "own", "fidelity", "consistency", "pairing")
+_CERTIFIED = ("reach", "clean")
+"""Settings of a training; how the purifier is built comes besides."""

@@ -6,7 +6,7 @@ import argparse
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from steelman.cli.bring import NORMS, parsed
+from steelman.cli.bring import NORMS, settings
 from steelman.cli.train import classifier
 from steelman.errors import InputError, unknown
 
@@ -31,7 +31,7 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("--norm", choices=NORMS, default="Linf", help="of what it is to withstand (Linf)")
     command.add_argument("--eps", type=float, help="the radius, in units of [0, 1] images")
     command.add_argument(
-        "--objective", default="madry", help="madry, mixed, logit-pairing, trades, mart, guided, fast or free (madry)"
+        "--objective", default="madry", help="madry, mixed, logit-pairing, trades, mart, guided, fast, free, ibp or crown-ibp (madry)"
     )
     command.add_argument("--attack", help="that it trains on, by name, for objectives that take any (their paper's)")
     command.add_argument("--steps", type=int, help="of that attack (its paper's; 40 of PGD)")
@@ -57,10 +57,10 @@ def train(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[s
     if options.eps is None:
         raise InputError("expected --eps, the radius to withstand, got none: say --eps 0.3, as is usual for MNIST")
     threat = getattr(norms, options.norm)(options.eps)
-    settings = _settings(options)
+    given = _settings(options)
     model = classifier.network(options, images, recipe)
     trained = training.robust(
-        model, images, name=options.model, threat=threat, recipe=recipe, objective=options.objective, **settings, **how
+        model, images, name=options.model, threat=threat, recipe=recipe, objective=options.objective, **given, **how
     )
     console.print(f"a step took {trained.settings['cost']:g} times the passes of one of training on labels")
     return trained
@@ -80,11 +80,4 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
     for name in sorted(given.keys() - has - {"ramp"}):
         raise InputError(f"expected no --{name} for {options.objective}, which has none: leave it out")
     takes = has - {"threat", "classify", *_OWN}
-    for word in options.set:
-        name, equals, text = word.partition("=")
-        if not equals:
-            raise InputError(f"expected --set as NAME=VALUE, got {word!r}")
-        if name not in takes:
-            raise unknown(f"setting of {options.objective}", name, takes)
-        given[name] = parsed(text)
-    return given
+    return given | settings(options.set, f"setting of {options.objective}", takes)

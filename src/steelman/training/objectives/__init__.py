@@ -2,6 +2,7 @@
 
 from steelman.training.objectives.adversarial import Adversarial, Lesson, madry
 from steelman.training.objectives.catalogue import catalogue, objective
+from steelman.training.objectives.certified import Certified, crown_ibp, ibp
 from steelman.training.objectives.classify import Classify, accuracy
 from steelman.training.objectives.distil import Distil
 from steelman.training.objectives.fast import Fast, fast
@@ -11,21 +12,27 @@ from steelman.training.objectives.mart import mart
 from steelman.training.objectives.mixed import mixed
 from steelman.training.objectives.pairing import logit_pairing
 from steelman.training.objectives.purify import Purify
+from steelman.training.objectives.through import Through, Weights
 from steelman.training.objectives.trades import trades
 
 __all__ = [
     "Adversarial",
+    "Certified",
     "Classify",
     "Distil",
     "Fast",
     "Free",
     "Lesson",
     "Purify",
+    "Through",
+    "Weights",
     "accuracy",
     "catalogue",
+    "crown_ibp",
     "fast",
     "free",
     "guided",
+    "ibp",
     "logit_pairing",
     "madry",
     "mart",

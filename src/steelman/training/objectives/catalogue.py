@@ -10,6 +10,7 @@ from steelman.norms import Ball
 from steelman.threat import Threat
 from steelman.training.fit import Objective
 from steelman.training.objectives.adversarial import madry
+from steelman.training.objectives.certified import crown_ibp, ibp
 from steelman.training.objectives.fast import fast
 from steelman.training.objectives.free import free
 from steelman.training.objectives.guided import guided
@@ -27,6 +28,8 @@ catalogue: dict[str, Callable[..., Objective]] = {
     "guided": guided,
     "fast": fast,
     "free": free,
+    "ibp": ibp,
+    "crown-ibp": crown_ibp,
 }
 """By name; each is called with a threat and settings of its own."""
 

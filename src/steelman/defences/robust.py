@@ -1,0 +1,132 @@
+"""Purifiers that hold when the attacker knows them: they read what withstands, and draw it anew."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from steelman.defences import door
+from steelman.errors import InputError
+from steelman.models.ramped import POOLED, RampCNN, RampResNet
+
+
+class RobustAutoencoder(nn.Module):
+    """Ours: draws an image anew from what a network trained under attack sees in it, (N, channels, side, side).
+
+    The network, `judge`, reads the class; the image is drawn from the softmax of that and from `style` numbers in
+    [-1, 1], which say how it is written or cut. An attack through a classifier behind it has to turn the judge, or to
+    find a style that the classifier misreads: it is trained against both. Nothing in it is random, and its gradient is
+    exact everywhere but at the ends of the ramp.
+
+    side: a multiple of 4.  width, hidden: of the judge.  style: numbers besides the class.  paint: width of the decoder.
+    Raises InputError for another side.
+    """
+
+    def __init__(
+        self,
+        channels: int = 1,
+        classes: int = 10,
+        side: int = 28,
+        width: int = 24,
+        hidden: int = 64,
+        style: int = 24,
+        paint: int = 16,
+    ) -> None:
+        super().__init__()
+        self.settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        self.channels, self.side = channels, side
+        self.judge = RampResNet(channels, classes, width, hidden)
+        if not isinstance(side, int) or side < 4 or side % 4:
+            raise InputError(f"expected side as a multiple of 4, got {side!r}: use models.Resized(purifier, 28)")
+        quarter = side // 4
+        self.style = nn.Sequential(
+            nn.Conv2d(2 * width, 8, 1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * POOLED**2, style), nn.Tanh()
+        )
+        self.paint = nn.Sequential(
+            nn.Linear(classes + style, paint * quarter**2),
+            nn.ReLU(),
+            nn.Unflatten(1, (paint, quarter, quarter)),
+            nn.ConvTranspose2d(paint, paint, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.ConvTranspose2d(paint, channels, 4, stride=2, padding=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.read(x)[0]
+
+    def read(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns (drawn, logits): images anew, as they came, and what the judge read, (N, classes)."""
+        door.check(self, x, self.channels, self.side)
+        seen = self.judge.seen(x)
+        logits = self.judge.head(self.judge.think(seen))
+        told = torch.cat([logits.softmax(1), self.style(seen)], dim=1)
+        return torch.sigmoid(self.paint(told).to(x.dtype)), logits
+
+
+class CertifiedAutoencoder(nn.Module):
+    """Ours: draws the clearest example of the class that an image provably shows, (N, channels, side, side).
+
+    The network, `judge`, is trained on its own bounds. A class is drawn whole once it leads every other by `lead` of
+    the judge's logits; so where that is proved for every image of a ball, the drawing is the same over the whole ball
+    but for a trace, and any classifier that reads its few drawings right is certified on that ball, however fragile it
+    is otherwise. Where classes are closer, what is drawn is paler, down to nothing.
+
+    The trace is `trace` of the judge's own reading: too little for an eye, or for a classifier, and enough that a gradient leads
+    through everywhere. A defence should not owe anything to an attacker who finds none.
+
+    width, hidden: of the judge.  lead, trace: as above.
+    Raises InputError for a setting out of its range.
+    """
+
+    examples: Tensor
+
+    def __init__(
+        self,
+        channels: int = 1,
+        classes: int = 10,
+        side: int = 28,
+        width: int = 16,
+        hidden: int = 100,
+        lead: float = 0.1,
+        trace: float = 1e-6,
+    ) -> None:
+        super().__init__()
+        self.settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        if not lead > 0 or not 0 < trace < 1e-3:
+            raise InputError(f"expected lead > 0 and trace in (0, .001), got {lead!r} and {trace!r}")
+        self.channels, self.side, self.classes = channels, side, classes
+        self.lead, self.trace = lead, trace
+        self.judge = RampCNN(channels, classes, width, hidden)
+        self.register_buffer("examples", torch.full((classes, channels, side, side), 0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        door.check(self, x, self.channels, self.side)
+        thought = self.judge.thought(x)
+        head = self.judge.head
+        # each class less each other, as one layer: its bounds are those of the differences themselves
+        weight = (head.weight[:, None] - head.weight).flatten(0, 1) / self.lead
+        bias = (head.bias[:, None] - head.bias).flatten() / self.lead
+        ahead = F.linear(thought, weight, bias)
+        behind = F.relu(1 - ahead).unflatten(1, (self.classes, self.classes)).sum(2) - 1  # less the class itself
+        told = F.relu(1 - behind) * (1 - 4 * self.trace) + self.trace
+        trace = torch.tanh(head(thought) / _SOFT) * (self.trace / self.classes)
+        return ((told + trace).to(x.dtype) @ self.examples.flatten(1)).unflatten(1, self.examples.shape[1:])
+
+    def learn(self, x: Tensor, y: Tensor, clear: Tensor) -> None:
+        """Takes the clearest image of each class as what is drawn of it.
+
+        x: (N, channels, side, side), y: (N,).  clear: (N,), by how much each is read right, below 0 where it is not.
+        Raises InputError if a class has no image that is read right.
+        """
+        for label in range(self.classes):
+            own = (y == label).nonzero()[:, 0]
+            if not len(own) or not float(clear[own].max()) > 0:
+                raise InputError(
+                    f"expected an image of class {label} that the classifier reads right, found none in {len(own)}"
+                )
+            self.examples[label] = x[own[clear[own].argmax()]]
+
+
+_SOFT = 30.0
+"""Logits over which the trace is nearly even: beyond, tanh would flatten and its gradient be lost to rounding."""
