@@ -19,18 +19,33 @@ from steelman.files import put_bytes
 Settings = Mapping[str, object]
 
 
-def write(module: nn.Module, path: Path | str, settings: Settings) -> None:
+def write(module: nn.Module, path: Path | str, settings: Settings, *, half: bool = False) -> None:
     """Writes a module's state and its settings to one safetensors file, atomically.
 
     settings: JSON values that say how the module is built and how it was trained.
-    Raises InputError if the file cannot be written.
+    half: store single precision in 16 bits, in half the space; what is read again is rounded to 11 bits, in single
+    precision.
+    Raises InputError if the file cannot be written, or if a number is too large for 16 bits.
     """
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
+    if half:
+        state = {name: _halved(name, tensor) for name, tensor in state.items()}
     put_bytes(Path(path), save(state, metadata={"settings": json.dumps(settings, sort_keys=True)}))
 
 
+def _halved(name: str, tensor: Tensor) -> Tensor:
+    if tensor.dtype != torch.float32:
+        return tensor
+    small = tensor.half()
+    if not bool(torch.isfinite(small).all()):
+        raise InputError(
+            f"expected weights that 16 bits can hold, up to 65,504, got larger ones in {name}: leave half out"
+        )
+    return small
+
+
 def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, object]]:
-    """Returns (state, settings) of a safetensors file.
+    """Returns (state, settings) of a safetensors file; what is stored in 16 bits comes in single precision.
 
     Raises InputError if the file is missing, truncated, a pickle or of another kind.
     """
@@ -39,7 +54,7 @@ def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, object]]:
         raise InputError(f"expected a weights file at {path}, found none: check the path")
     try:
         with safe_open(path, framework="pt") as file:
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            state = {name: _single(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         if _is_pickle(path):
@@ -89,6 +104,10 @@ def fill(module: nn.Module, path: Path | str) -> dict[str, object]:
     _check_fits(module, state, path)
     module.load_state_dict(state)
     return settings
+
+
+def _single(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype == torch.float16 else tensor
 
 
 def _is_small(value: object) -> bool:

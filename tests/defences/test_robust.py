@@ -72,7 +72,7 @@ def test_nobody_is_proved_whom_an_image_of_the_ball_turns():
 
 
 def _with_affine(purifier):
-    """The pipeline with a linear classifier, as bounds know it; of an even grey image it reads what Brightness reads."""
+    """The pipeline with a linear classifier, as bounds know it; it reads an even grey as Brightness does."""
     classifier = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
     grey = torch.arange(10) / 9
     with torch.no_grad():
@@ -93,7 +93,7 @@ def test_it_draws_the_clearest_image_of_each_class():
     purifier.learn(x, y, clear)
     assert torch.equal(purifier.examples, x[30:])
     clear[y == 3] = -1
-    with pytest.raises(InputError, match="class 3 .* found none in 4"):
+    with pytest.raises(InputError, match=r"class 3 .* found none in 4"):
         purifier.learn(x, y, clear)
 
 

@@ -84,6 +84,18 @@ def test_early_the_attack_sees_the_purifiers_own_reading_alone():
     assert torch.allclose(objective.loss(model, (x, y), 0.5), own + read, rtol=1e-5)
 
 
+def test_the_worst_that_bounds_leave_possible_can_be_learnt_from():
+    """On a linear judge the worst logits inside the ball have a closed form."""
+    frozen, model, (x, y) = classifier(), Judging(), batch()
+    objective = through(frozen, weights=Weights(clean=0.0, own=0.0, fidelity=0.0, bounds=2.0))
+    plain = through(frozen, weights=Weights(clean=0.0, own=0.0, fidelity=0.0))
+    rows = model.judge[1].weight[None] - model.judge[1].weight[y][:, None]
+    low, high = (x - EPS).clamp(0, 1).flatten(1)[:, None], (x + EPS).clamp(0, 1).flatten(1)[:, None]
+    worst = (rows.clamp_min(0) * high + rows.clamp_max(0) * low).sum(2) + model.judge[1].bias
+    expected = plain.loss(model, (x, y)) + 2 * F.cross_entropy(worst, y)
+    assert torch.allclose(objective.loss(model, (x, y)), expected, rtol=1e-4)
+
+
 def test_some_are_attacked_by_one_who_does_not_know_of_the_purifier():
     frozen, model, (x, y) = classifier(), purifier(), batch()
     unaware = ((fgsm(Linf(0.0)).with_goal(Last()), 1.0),)

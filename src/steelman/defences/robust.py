@@ -7,8 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from steelman.defences import door
-from steelman.errors import InputError
+from steelman.errors import InputError, unknown
 from steelman.models.ramped import POOLED, RampCNN, RampResNet
+
+JUDGES = ("resnet", "cnn")
 
 
 class RobustAutoencoder(nn.Module):
@@ -19,8 +21,10 @@ class RobustAutoencoder(nn.Module):
     find a style that the classifier misreads: it is trained against both. Nothing in it is random, and its gradient is
     exact everywhere but at the ends of the ramp.
 
-    side: a multiple of 4.  width, hidden: of the judge.  style: numbers besides the class.  paint: width of the decoder.
-    Raises InputError for another side.
+    side: a multiple of 4.  judge: "resnet", to be attacked while it learns, or "cnn", whose bounds can be trained too.
+    width, hidden, depth: of the judge, depth of a "cnn" alone.  style: numbers besides the class.
+    paint: width of the decoder.
+    Raises InputError for another side, and for a judge that is none.
     """
 
     def __init__(
@@ -28,15 +32,23 @@ class RobustAutoencoder(nn.Module):
         channels: int = 1,
         classes: int = 10,
         side: int = 28,
+        judge: str = "resnet",
         width: int = 24,
         hidden: int = 64,
+        depth: int = 0,
         style: int = 24,
         paint: int = 16,
     ) -> None:
         super().__init__()
         self.settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         self.channels, self.side = channels, side
-        self.judge = RampResNet(channels, classes, width, hidden)
+        if judge not in JUDGES:
+            raise unknown("judge", str(judge), JUDGES)
+        self.judge: RampResNet | RampCNN = (
+            RampResNet(channels, classes, width, hidden)
+            if judge == "resnet"
+            else RampCNN(channels, classes, width, hidden, depth)
+        )
         if not isinstance(side, int) or side < 4 or side % 4:
             raise InputError(f"expected side as a multiple of 4, got {side!r}: use models.Resized(purifier, 28)")
         quarter = side // 4
@@ -72,10 +84,10 @@ class CertifiedAutoencoder(nn.Module):
     but for a trace, and any classifier that reads its few drawings right is certified on that ball, however fragile it
     is otherwise. Where classes are closer, what is drawn is paler, down to nothing.
 
-    The trace is `trace` of the judge's own reading: too little for an eye, or for a classifier, and enough that a gradient leads
-    through everywhere. A defence should not owe anything to an attacker who finds none.
+    The trace is `trace` of the judge's own reading: too little for an eye, or for a classifier, and enough that a
+    gradient leads through everywhere. A defence should not owe anything to an attacker who finds none.
 
-    width, hidden: of the judge.  lead, trace: as above.
+    width, hidden, depth: of the judge.  lead, trace: as above.
     Raises InputError for a setting out of its range.
     """
 
@@ -88,6 +100,7 @@ class CertifiedAutoencoder(nn.Module):
         side: int = 28,
         width: int = 16,
         hidden: int = 100,
+        depth: int = 0,
         lead: float = 0.1,
         trace: float = 1e-6,
     ) -> None:
@@ -97,12 +110,12 @@ class CertifiedAutoencoder(nn.Module):
             raise InputError(f"expected lead > 0 and trace in (0, .001), got {lead!r} and {trace!r}")
         self.channels, self.side, self.classes = channels, side, classes
         self.lead, self.trace = lead, trace
-        self.judge = RampCNN(channels, classes, width, hidden)
+        self.judge = RampCNN(channels, classes, width, hidden, depth)
         self.register_buffer("examples", torch.full((classes, channels, side, side), 0.5))
 
     def forward(self, x: Tensor) -> Tensor:
         door.check(self, x, self.channels, self.side)
-        thought = self.judge.thought(x)
+        thought = self.judge.think(self.judge.seen(x))
         head = self.judge.head
         # each class less each other, as one layer: its bounds are those of the differences themselves
         weight = (head.weight[:, None] - head.weight).flatten(0, 1) / self.lead
@@ -111,7 +124,8 @@ class CertifiedAutoencoder(nn.Module):
         behind = F.relu(1 - ahead).unflatten(1, (self.classes, self.classes)).sum(2) - 1  # less the class itself
         told = F.relu(1 - behind) * (1 - 4 * self.trace) + self.trace
         trace = torch.tanh(head(thought) / _SOFT) * (self.trace / self.classes)
-        return ((told + trace).to(x.dtype) @ self.examples.flatten(1)).unflatten(1, self.examples.shape[1:])
+        drawn: Tensor = (told + trace).to(x.dtype) @ self.examples.flatten(1)
+        return drawn.view(len(x), *self.examples.shape[1:])
 
     def learn(self, x: Tensor, y: Tensor, clear: Tensor) -> None:
         """Takes the clearest image of each class as what is drawn of it.

@@ -96,20 +96,25 @@ class RampCNN(nn.Module):
     Made to be bounded: few layers, ReLU, nothing else, and weights that begin so small that interval bounds do not
     grow from layer to layer. About 0.6 million multiply-adds and 0.17 million parameters at 28×28. Images of another
     size are pooled to the 7×7 that 28×28 leave.
+    depth: further convolutions of 3×3.
     Source: the small network of Gowal et al. 2018 (On the effectiveness of interval bound propagation), table 1, with
     strides of 2 twice; its beginning: Shi et al. 2021 (Fast certified robust training with short warmup), section 3.1.
     The ramp is ours.
     """
 
-    def __init__(self, channels: int = 1, classes: int = 10, width: int = 16, hidden: int = 100) -> None:
+    def __init__(
+        self, channels: int = 1, classes: int = 10, width: int = 16, hidden: int = 100, depth: int = 0
+    ) -> None:
         super().__init__()
-        self.settings = {"channels": channels, "classes": classes, "width": width, "hidden": hidden}
+        self.settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         self.ramp = Ramp()
+        more = [nn.Conv2d(2 * width, 2 * width, 3, padding=1) for _ in range(depth)]
         self.look = nn.Sequential(
             nn.Conv2d(channels, width, 4, stride=2, padding=1),
             nn.ReLU(),
             nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
             nn.ReLU(),
+            *(part for layer in more for part in (layer, nn.ReLU())),
         )
         self.think = nn.Sequential(nn.Flatten(), nn.Linear(2 * width * POOLED**2, hidden), nn.ReLU())
         self.head = nn.Linear(hidden, classes)
@@ -118,13 +123,12 @@ class RampCNN(nn.Module):
                 nn.init.normal_(layer.weight, std=math.sqrt(2 * math.pi) / layer.weight[0].numel())
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
-    def thought(self, x: Tensor) -> Tensor:
-        """Returns what the last layer reads of images, (N, hidden)."""
-        out: Tensor = self.think(_pooled(self.look(self.ramp(x))))
-        return out
+    def seen(self, x: Tensor) -> Tensor:
+        """Returns what the convolutions see in images, (N, 2 width, 7, 7)."""
+        return _pooled(self.look(self.ramp(x)))
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.thought(x))
+        logits: Tensor = self.head(self.think(self.seen(x)))
         return logits
 
 

@@ -12,12 +12,12 @@ from steelman.data import Data
 from steelman.norms import Ball
 from steelman.threat import Threat
 from steelman.training.cost import cost
-from steelman.training.fit import Observer, fit, warned
+from steelman.training.fit import Observer, warned
 from steelman.training.objectives import Classify
 from steelman.training.objectives import objective as made
 from steelman.training.recipe import Recipe
 from steelman.training.recipes import MIRRORED, ROBUST
-from steelman.training.trained import Trained, fitted, record, split
+from steelman.training.trained import Trained, fitted, split
 
 
 def classifier(
@@ -72,19 +72,9 @@ def robust(
     the rates and the averaging are ours.
     """
     aim = made(objective, threat, ramp=ramp, **settings)
-    kept, held = split(data, recipe.seed)
+    kept, _ = split(data, recipe.seed)
     batch = tuple(part.to(device) for part in kept.batch(torch.arange(min(len(kept), recipe.batch_size))))
-    times = cost(model, aim, batch, recipe)
-    history = fit(
-        model,
-        aim,
-        kept,
-        held.sample(min(len(held), 1000), recipe.seed),
-        recipe,
-        checkpoint=checkpoint,
-        device=device,
-        observe=observe,
-    )
-    told = record(model, data.test, recipe, repr(aim), history, len(kept) + len(held))
-    said = {"warnings": list(found)} if (found := warned(aim, history)) else {}
-    return Trained(model, history, told | {"model": name, "cost": round(times, 2)} | said)
+    told = {"model": name, "cost": round(cost(model, aim, batch, recipe), 2)}
+    trained = fitted(model, aim, data, recipe, told, judged=1000, checkpoint=checkpoint, device=device, observe=observe)
+    found = warned(aim, trained.history)
+    return replace(trained, settings={**trained.settings, "warnings": list(found)}) if found else trained

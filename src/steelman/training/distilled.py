@@ -8,11 +8,11 @@ from torch import nn
 
 from steelman.data import Data
 from steelman.errors import InputError
-from steelman.training.fit import Observer, fit
+from steelman.training.fit import Observer
 from steelman.training.objectives.distil import Distil
 from steelman.training.recipe import Recipe
 from steelman.training.recipes import CNN
-from steelman.training.trained import Trained, record, split
+from steelman.training.trained import Trained, fitted
 from steelman.weights import digest
 
 
@@ -44,8 +44,7 @@ def distilled(
     if teacher is not None:
         teacher = teacher.to(device).eval().requires_grad_(False)
     objective = Distil(teacher=teacher, temperature=temperature)
-    kept, held = split(data, recipe.seed)
-    history = fit(model, objective, kept, held, recipe, checkpoint=checkpoint, device=device, observe=observe)
-    made = record(model, data.test, recipe, repr(objective), history, len(kept) + len(held))
-    made |= {"model": name, "temperature": temperature}
-    return Trained(model, history, made if teacher is None else made | {"teacher": digest(teacher)})
+    told: dict[str, object] = {"model": name, "temperature": temperature}
+    if teacher is not None:
+        told["teacher"] = digest(teacher)
+    return fitted(model, objective, data, recipe, told, checkpoint=checkpoint, device=device, observe=observe)

@@ -85,6 +85,7 @@ def fit(
     checkpoint: Path | None = None,
     device: torch.device | str = "cpu",
     observe: Observer | None = None,
+    better: Callable[[tuple[Epoch, ...]], None] | None = None,
     save_every: float = 60.0,
 ) -> tuple[Epoch, ...]:
     """Fits the model in place to its best validated weights and returns the history.
@@ -94,6 +95,7 @@ def fit(
     so many epochs. What it says of an epoch is a UserWarning.
     checkpoint: a file, written atomically every `save_every` seconds and after every epoch; if it is there, the run
     goes on from it and ends with the weights of an uninterrupted one. It stays: remove it once the weights are safe.
+    better: is called with the history after every epoch that is the best so far, while the model holds its weights.
     Raises InputError if the checkpoint belongs to another run, if the loss is not finite, or if the recipe wants
     adversarial weight perturbation and the objective attacks nothing.
     """
@@ -128,7 +130,7 @@ def fit(
             run.step += 1
             run.seconds = time.monotonic() - started
             if at + 1 == per_epoch:
-                _close_epoch(run, objective, train, validation, recipe, run.summed / per_epoch)
+                _close_epoch(run, objective, train, validation, recipe, run.summed / per_epoch, better)
             if observe is not None:
                 observe(Progress(run.step, steps, loss, tuple(run.history)))
             if checkpoint is not None and (at + 1 == per_epoch or time.monotonic() - saved > save_every):
@@ -191,7 +193,13 @@ def _backward(loss: Tensor, step: int, recipe: Recipe) -> float:
 
 
 def _close_epoch(
-    run: Run, objective: Objective, train: Examples, validation: Examples, recipe: Recipe, loss: float
+    run: Run,
+    objective: Objective,
+    train: Examples,
+    validation: Examples,
+    recipe: Recipe,
+    loss: float,
+    better: Callable[[tuple[Epoch, ...]], None] | None,
 ) -> None:
     """Validates, keeps the best weights and notes the epoch."""
     own = _copy(run.model)
@@ -203,14 +211,16 @@ def _close_epoch(
     with precision(recipe.precision, next(run.model.parameters()).device):
         scores = dict(objective.validate(run.model, validation))
     score = next(iter(scores.values()))
+    run.history.append(Epoch(len(run.history) + 1, loss, scores, run.seconds))
+    run.summed = 0.0
     if score > run.best_score:
         run.best, run.best_score, run.stale = _copy(run.model), score, 0
+        if better is not None:
+            better(tuple(run.history))
     else:
         run.stale += 1
     if recipe.averages:
         run.model.load_state_dict(own)
-    run.history.append(Epoch(len(run.history) + 1, loss, scores, run.seconds))
-    run.summed = 0.0
     said = objective.warning(run.history) if isinstance(objective, Watching) else None
     if said:
         warnings.warn(said, stacklevel=3)

@@ -148,7 +148,9 @@ def certified_autoencoder(
     classifier = classifier.to(device).eval().requires_grad_(False)
     objective = Certified(threat=Threat.of(threat), reach=reach, clean=clean, classify=_augment(data))
     told = {"defence": name, "classifier": weights.digest(classifier)}
-    trained = fitted(
+    kept, _ = split(data, recipe.seed)
+    model.learn(kept.x, kept.y, clearly(classifier, kept))
+    return fitted(
         model,
         objective,
         data,
@@ -160,9 +162,6 @@ def certified_autoencoder(
         device=device,
         observe=observe,
     )
-    kept, _ = split(data, recipe.seed)
-    model.learn(kept.x, kept.y, clearly(classifier, kept))
-    return trained
 
 
 def clearly(classifier: nn.Module, images: Images) -> Tensor:

@@ -27,9 +27,12 @@ class Trained:
     history: tuple[Epoch, ...]
     settings: Mapping[str, Any]
 
-    def save(self, path: Path, checkpoint: Path | None = None) -> None:
-        """Writes the weights with their settings as safetensors, and only then removes the training's checkpoint."""
-        weights.write(getattr(self.model, "inner", self.model), path, self.settings)
+    def save(self, path: Path, checkpoint: Path | None = None, *, half: bool = False) -> None:
+        """Writes the weights with their settings as safetensors, and only then removes the training's checkpoint.
+
+        half: in 16 bits, as `weights.write` has it.
+        """
+        weights.write(getattr(self.model, "inner", self.model), path, self.settings, half=half)
         if checkpoint is not None:
             checkpoint.unlink(missing_ok=True)
 
@@ -62,11 +65,21 @@ def fitted(
     """Returns a model fitted to a data set, 1/12 of whose training images only validate, with its record.
 
     told: what the record says besides.  judged: of those images, how many validate, seeded; all unless told.
-    learner: what is fitted, where that is more than the model that is kept.
+    learner: what is fitted, where that is not the model that is kept.
+    checkpoint: the best weights so far stand beside it from the first epoch on, as safetensors that can be used.
     Raises InputError if the data set has none to train on.
     """
     kept, held = split(data, recipe.seed)
     validation = held if judged is None else held.sample(min(len(held), judged), recipe.seed)
+
+    def trained(history: tuple[Epoch, ...]) -> Trained:
+        made = record(model, data.test, recipe, repr(objective), history, len(kept) + len(held))
+        return Trained(model, history, made | dict(told))
+
+    def better(history: tuple[Epoch, ...]) -> None:
+        if checkpoint is not None:
+            trained(history).save(checkpoint.with_suffix(".safetensors"))
+
     history = fit(
         model if learner is None else learner,
         objective,
@@ -76,9 +89,9 @@ def fitted(
         checkpoint=checkpoint,
         device=device,
         observe=observe,
+        better=better,
     )
-    made = record(model, data.test, recipe, repr(objective), history, len(kept) + len(held))
-    return Trained(model, history, made | dict(told))
+    return trained(history)
 
 
 def record(

@@ -50,6 +50,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         own.add_argument("--precision", choices=["auto", "fp32", "bf16"])
         own.add_argument("--seed", type=int)
         own.add_argument("--device", default="auto", help="cpu, cuda or auto (auto)")
+        own.add_argument("--half", action="store_true", help="store the weights in 16 bits: half the file")
         own.add_argument("--out", type=Path, required=True, help="the safetensors file to write")
         own.set_defaults(run=run, kind=kind)
 
@@ -74,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     with fitting(f"{options.what} {name} on {images.name}") as observe:
         how = {"checkpoint": checkpoint, "device": where, "observe": observe}
         trained = options.kind.train(options, images, recipe, how)
-    trained.save(options.out, checkpoint)
+    trained.save(options.out, checkpoint, half=options.half)
     best = ", ".join(f"{key} {value:.4f}" for key, value in trained.settings["validation"].items())
     console.print(f"wrote {options.out}; on validation images: {best}")
     return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,21 +120,10 @@ def _bayesian(options: argparse.Namespace, images: Data, recipe: Recipe, how: di
 
 
 def _robust(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[str, Any]) -> Trained:
-    from steelman import defences, training
-    from steelman.defences import CertifiedAutoencoder, RobustAutoencoder
+    from steelman import training
 
-    (channels, side, _), classes = images.test.shape, images.test.num_classes
-    train: Callable[..., Trained]
-    if options.purifier == "certified-autoencoder":
-        kind, train, takes = CertifiedAutoencoder, training.certified_autoencoder, _CERTIFIED
-    else:
-        kind, train, takes = RobustAutoencoder, training.robust_autoencoder, _ROBUST
-    builds = inspect.signature(kind).parameters.keys() - {"channels", "side", "classes"}
-    settings = bring.settings(options.set, f"setting of {options.purifier}", {*takes, *builds})
-    built = {name: settings.pop(name) for name in builds & settings.keys()}
-    with training.seeded(recipe.seed):
-        purifier = defences.build(options.purifier, channels=channels, side=side, classes=classes, **built)
-    return train(
+    purifier, settings = _built(options, images, recipe, _ROBUST)
+    return training.robust_autoencoder(
         purifier,
         _target(options, images),
         images,
@@ -145,6 +133,40 @@ def _robust(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict
         **settings,
         **how,
     )
+
+
+def _certified(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[str, Any]) -> Trained:
+    from steelman import training
+    from steelman.defences import CertifiedAutoencoder
+
+    purifier, settings = _built(options, images, recipe, _CERTIFIED)
+    assert isinstance(purifier, CertifiedAutoencoder)
+    return training.certified_autoencoder(
+        purifier,
+        _target(options, images),
+        images,
+        name=options.purifier,
+        threat=_threat(options, images),
+        recipe=recipe,
+        **settings,
+        **how,
+    )
+
+
+def _built(
+    options: argparse.Namespace, images: Data, recipe: Recipe, takes: tuple[str, ...]
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The purifier as --set builds it, and what --set says of its training."""
+    from steelman import defences, training
+
+    name = options.purifier
+    (channels, side, _), classes = images.test.shape, images.test.num_classes
+    builds = inspect.signature(defences.purifiers[name]).parameters.keys() - {"channels", "side", "classes"}
+    settings = bring.settings(options.set, f"setting of {name}", {*takes, *builds})
+    built = {key: settings.pop(key) for key in builds & settings.keys()}
+    with training.seeded(recipe.seed):
+        purifier = defences.build(name, channels=channels, side=side, classes=classes, **built)
+    return purifier, settings
 
 
 def _puvae(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[str, Any]) -> Trained:
@@ -184,7 +206,7 @@ def _target(options: argparse.Namespace, images: Data) -> nn.Module:
 _TRAIN = {
     "unet": _unet,
     "bayesian-autoencoder": _bayesian,
-    "certified-autoencoder": _robust,
+    "certified-autoencoder": _certified,
     "conv-autoencoder": _autoencoder,
     "defense-gan": _defense_gan,
     "defense-gan-encoder": _defense_gan_encoder,
@@ -195,6 +217,18 @@ _TRAIN = {
 }
 """How each purifier is trained."""
 
-_ROBUST = ("steps", "reach", "early", "ramp", "portion", "clean", "unaware", "own", "fidelity", "consistency", "pairing")
+_ROBUST = (
+    "steps",
+    "reach",
+    "early",
+    "ramp",
+    "portion",
+    "clean",
+    "unaware",
+    "own",
+    "fidelity",
+    "consistency",
+    "pairing",
+)
 _CERTIFIED = ("reach", "clean")
 """Settings of a training; how the purifier is built comes besides."""

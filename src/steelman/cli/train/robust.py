@@ -31,7 +31,9 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("--norm", choices=NORMS, default="Linf", help="of what it is to withstand (Linf)")
     command.add_argument("--eps", type=float, help="the radius, in units of [0, 1] images")
     command.add_argument(
-        "--objective", default="madry", help="madry, mixed, logit-pairing, trades, mart, guided, fast, free, ibp or crown-ibp (madry)"
+        "--objective",
+        default="madry",
+        help="madry, mixed, logit-pairing, trades, mart, guided, fast, free, ibp or crown-ibp (madry)",
     )
     command.add_argument("--attack", help="that it trains on, by name, for objectives that take any (their paper's)")
     command.add_argument("--steps", type=int, help="of that attack (its paper's; 40 of PGD)")

@@ -61,21 +61,11 @@ class Certified:
         weight = (1 - self.clean) * risen
         if not weight:
             return reading
-        worst = self._differences(model, x, y, self.threat.eps * self.reach * risen, risen)
+        threat = self.threat.at(self.threat.eps * self.reach * risen)
+        worst = worst_logits(model, x, y, threat)
+        if self.method == "crown-ibp" and risen < 1:
+            worst = risen * worst + (1 - risen) * worst_logits(model, x, y, threat, "crown-ibp")
         return (1 - weight) * reading + weight * F.cross_entropy(worst, y)
-
-    def _differences(self, model: nn.Module, x: Tensor, y: Tensor, eps: float | Tensor, risen: float) -> Tensor:
-        threat = self.threat.at(eps)
-        model.eval()
-        try:
-            with torch.autocast(x.device.type, enabled=False):
-                found = bounds.differences(model, x, y, threat, "ibp")
-                if self.method == "crown-ibp" and risen < 1:
-                    tighter = bounds.differences(model, x, y, threat, "crown-ibp")
-                    found = risen * found + (1 - risen) * tighter
-        finally:
-            model.train()
-        return found
 
     def validate(self, model: nn.Module, validation: Examples) -> Mapping[str, float]:
         """Returns the share of images that are certified, and the accuracy on clean ones."""
@@ -84,6 +74,21 @@ class Certified:
         with torch.autocast(device.type, enabled=False):
             proved = bounds.certify(model, x, y, self.threat, methods=("ibp",), batch=128).share
         return {f"certified {float(self.threat.eps):g}": proved, "clean": accuracy(model, validation)}
+
+
+def worst_logits(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, method: str = "ibp") -> Tensor:
+    """Returns (N, K): what bounds leave possible inside a threat, as logits less the true one's, to be learnt from.
+
+    The network is bounded in evaluation mode and single precision, and left in the mode that it was in.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.autocast(x.device.type, enabled=False):
+            return bounds.differences(model, x, y, threat, method)
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def ibp(
@@ -114,7 +119,12 @@ def crown_ibp(
     Source: Zhang et al. 2020 (Towards stable and efficient training of verifiably robust networks), section 3.
     """
     return Certified(
-        threat=Threat.of(threat), reach=reach, clean=clean, rise=rise, method="crown-ibp", classify=classify or Classify()
+        threat=Threat.of(threat),
+        reach=reach,
+        clean=clean,
+        rise=rise,
+        method="crown-ibp",
+        classify=classify or Classify(),
     )
 
 

@@ -14,6 +14,7 @@ from steelman.attacks import Attack
 from steelman.attacks.settings import not_negative, share
 from steelman.errors import InputError
 from steelman.training.checkpoint import Examples
+from steelman.training.objectives.certified import worst_logits
 from steelman.training.objectives.classify import Classify
 from steelman.training.objectives.opponent import answered, hurt, ramped, withstood
 from steelman.training.objectives.trades import divergence
@@ -38,6 +39,8 @@ class Weights:
     clean, unaware: the reading of clean images, and of those attacked without knowing of the purifier.
     own: the purifier's own reading of all these, where it has one.
     fidelity: the mean squared error of what is drawn to the clean image.
+    bounds: its own reading again, at the worst that interval bounds leave possible inside the attack's threat; for a
+    judge that can be bounded.
     consistency: the divergence of the answers to attacked images from those to clean ones, as in TRADES.
     pairing: the mean squared difference of their logits, as in adversarial logit pairing.
     Raises InputError for a negative one.
@@ -47,6 +50,7 @@ class Weights:
     unaware: float = 0.5
     own: float = 1.0
     fidelity: float = 4.0
+    bounds: float = 0.0
     consistency: float = 0.0
     pairing: float = 0.0
 
@@ -157,6 +161,9 @@ class Through:
         total = weights.fidelity * F.mse_loss(drawn, torch.cat([x, x, x[of]]))
         if judged is not None and weights.own:
             total = total + weights.own * self._read(judged.float(), labels, sizes, counts)
+        if weights.bounds and done > 0:
+            threat = ramped(self.attack, self.ramp, done).threat
+            total = total + weights.bounds * F.cross_entropy(worst_logits(_judge(purifier), x, y, threat), y)
         if done < self.early:
             return total
         logits = answered(classifier, drawn)
@@ -188,4 +195,3 @@ def _judge(purifier: nn.Module) -> nn.Module:
             f"expected a purifier that reads by itself, got {type(purifier).__name__}: say early=0, and attack both"
         )
     return purifier.judge
-
