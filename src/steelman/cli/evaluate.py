@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,7 +58,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluates, prints what was found and writes the run folder."""
-    from steelman.cli.show import console, evaluating, finish, writable
+    from steelman.cli.show import command_line, console, evaluating, finish, writable
     from steelman.defences import guard
     from steelman.evaluation.evaluate import evaluate
     from steelman.evaluation.store import FILE
@@ -95,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
             check=options.checks,
             folder=options.out,
             fresh=options.fresh,
-            about={"command": _command(), "config": config.write(options)},
+            about={"command": command_line(), "config": config.write(options)},
             observe=observe,
         )
     finish(evaluation, options.out)
@@ -111,10 +110,3 @@ def _usual(options: argparse.Namespace, images: Images) -> bool:
 
 def _name(images: Images) -> str:
     return images.name.removesuffix(" test")
-
-
-def _command() -> str:
-    """The command line as it was given, without the folders of this machine."""
-    import shlex
-
-    return shlex.join(["steelman", *sys.argv[1:]])

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from steelman.errors import unknown
+from steelman.files import put_bytes
+
+if TYPE_CHECKING:
+    from steelman.evaluation.records import Evaluation
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -12,10 +19,15 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "report",
         help="draw a run folder's report again",
         description="Read results.json and pictures.npz of a run folder and write the report as one HTML file.",
-        epilog="example: steelman report runs/demo --out demo.html",
+        epilog="examples:\n  steelman report runs/demo --out demo.html\n"
+        "  steelman report runs/guarded --card runs/purifier.safetensors",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("folder", type=Path, help="a folder that reproduce or evaluate wrote")
     command.add_argument("--out", type=Path, help="the HTML file (report.html in the folder)")
+    command.add_argument(
+        "--card", type=Path, help="write a model card beside these weights instead, as FILE.md; what they were run with"
+    )
     command.set_defaults(run=run)
 
 
@@ -24,7 +36,28 @@ def run(options: argparse.Namespace) -> int:
     from steelman.cli.show import console
     from steelman.evaluation.records import read
 
-    path = options.out or options.folder / "report.html"
-    read(options.folder).save(path)
+    evaluation = read(options.folder)
+    if options.card is not None:
+        path = options.out or options.card.with_suffix(".md")
+        put_bytes(path, _card(options.card, evaluation).encode())
+    else:
+        path = options.out or options.folder / "report.html"
+        evaluation.save(path)
     console.print(f"wrote {path}")
     return 0
+
+
+def _card(path: Path, evaluation: Evaluation) -> str:
+    import inspect
+
+    from steelman import defences, models, weights
+    from steelman.report.weights_card import weights_card
+
+    _, settings = weights.read(path)
+    kind = str(settings.get("defence") or settings.get("model"))
+    known = {**models.catalogue, **defences.catalogue}
+    if kind not in known:
+        raise unknown("kind of weights", kind, known)
+    about = inspect.getdoc(known[kind]) or ""
+    name = f"{settings.get('data')}/{path.stem}"
+    return weights_card(name, about.partition("\n\n")[0], settings, path.stat().st_size, evaluation)

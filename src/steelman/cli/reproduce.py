@@ -10,7 +10,7 @@ from steelman.errors import InputError, unknown
 
 Number = TypeVar("Number", int, float)
 PAPER = ("1a", "1b", "2", "3")
-OURS = ("defences", "training")
+OURS = ("defences", "holds", "breadth", "training")
 
 EXAMPLES = """examples:
   steelman reproduce --out runs/demo

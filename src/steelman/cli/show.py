@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,11 @@ from steelman.report import summary, tables
 from steelman.studies.stage import Done
 
 console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 140)
+
+
+def command_line() -> str:
+    """Returns the command as it was given."""
+    return shlex.join(["steelman", *sys.argv[1:]])
 
 
 def device(name: str) -> str:

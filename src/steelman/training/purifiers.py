@@ -10,8 +10,11 @@ from torch.nn import functional as F
 
 from steelman import weights
 from steelman.attacks import Attack, Last, Worst, at_input, fgsm, pgd
+from steelman.attacks.guides import Guide
+from steelman.attacks.settings import count
 from steelman.data import Data, Images
 from steelman.defences import CertifiedAutoencoder
+from steelman.losses import Loss, cross_entropy
 from steelman.models import folded
 from steelman.norms import Ball, Linf
 from steelman.threat import Threat
@@ -77,24 +80,33 @@ def through(
     steps: int = 7,
     reach: float = 1.05,
     early: float = 0.6,
+    early_steps: int | None = None,
+    loss: Loss | Guide = cross_entropy,
     augment: Classify | None = None,
     **changes: object,
 ) -> Through:
     """Returns the objective of a purifier that is to hold before a classifier when the attacker knows both.
 
-    threat: what is to be withstood.  steps: of the PGD through both that it trains on, each of 2.5 eps / steps.
-    reach: its eps, as a multiple of the threat's.  early, changes: as `Through` has them, and its `Weights`.
+    threat: what is to be withstood.  steps: of the PGD that it trains on, each of 2.5 eps / steps; a single one of
+    1.25 eps, as Wong et al. 2020 (Fast is better than free) have it.  early_steps: of that of the early part, as many
+    unless told.  loss: what it ascends.  reach: its eps, as a multiple of the threat's.
+    early, changes: as `Through` has them, and its `Weights`.
     """
     counts = {name: changes.pop(name) for name in Weights.__dataclass_fields__ if name in changes}
     known = Threat.of(threat)
     eps = float(known.eps)
-    attack = pgd(known.at(reach * eps), steps=steps, size=2.5 * reach * eps / steps).with_goal(Last())
+
+    def ascent(steps: int) -> Attack:
+        size = (2.5 if steps > 1 else 1.25) * reach * eps / steps
+        return pgd(known.at(reach * eps), steps=steps, size=size, loss=loss).with_goal(Last())
+
     held = pgd(known, steps=20, size=eps / 8)
     return Through(
         classifier=classifier,
-        attack=attack,
+        attack=ascent(count(steps)),
         held=held,
         early=early,
+        first=None if early_steps is None else ascent(count(early_steps, "early_steps")),
         weights=Weights(**counts),  # type: ignore[arg-type]
         **{"unaware": UNAWARE, "classify": augment or Classify(), **changes},  # type: ignore[arg-type]
     )
@@ -120,7 +132,7 @@ def robust_autoencoder(
     """
     read = weights.digest(classifier)
     classifier = folded(classifier).to(device).requires_grad_(False)
-    objective = through(classifier, threat, steps=steps, **{"augment": _augment(data), **settings})  # type: ignore[arg-type]
+    objective = through(classifier, threat, steps=steps, **{"augment": augmentation(data), **settings})  # type: ignore[arg-type]
     told = {"defence": name, "classifier": read}
     return fitted(
         model, objective, data, recipe, told, judged=500, checkpoint=checkpoint, device=device, observe=observe
@@ -146,7 +158,7 @@ def certified_autoencoder(
     threat: inside which it is to be certified.  reach, clean: as `Certified` has them.
     """
     classifier = classifier.to(device).eval().requires_grad_(False)
-    objective = Certified(threat=Threat.of(threat), reach=reach, clean=clean, classify=_augment(data))
+    objective = Certified(threat=Threat.of(threat), reach=reach, clean=clean, classify=augmentation(data))
     told = {"defence": name, "classifier": weights.digest(classifier)}
     kept, _ = split(data, recipe.seed)
     model.learn(kept.x, kept.y, clearly(classifier, kept))
@@ -176,6 +188,6 @@ def clearly(classifier: nn.Module, images: Images) -> Tensor:
     return torch.cat(leads)
 
 
-def _augment(data: Data) -> Classify:
-    mirrored = data.name in MIRRORED
-    return Classify(shift=2 if mirrored else 1, flip=mirrored)
+def augmentation(data: Data) -> Classify:
+    """Returns how the images of a data set are shifted, and mirrored where that changes no meaning."""
+    return Classify(shift=1, flip=data.name in MIRRORED)

@@ -58,7 +58,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Trains and writes."""
     from steelman import data
-    from steelman.cli.show import console, device, fitting, writable
+    from steelman.cli.show import command_line, console, device, fitting, writable
     from steelman.training import named
 
     images = _thinned(data.load(options.data), options.share, options.seed or 0)
@@ -75,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
     with fitting(f"{options.what} {name} on {images.name}") as observe:
         how = {"checkpoint": checkpoint, "device": where, "observe": observe}
         trained = options.kind.train(options, images, recipe, how)
+    trained = replace(trained, settings={**trained.settings, "command": command_line()})
     trained.save(options.out, checkpoint, half=options.half)
     best = ", ".join(f"{key} {value:.4f}" for key, value in trained.settings["validation"].items())
     console.print(f"wrote {options.out}; on validation images: {best}")

@@ -85,7 +85,7 @@ class Through:
     attack: through the pipeline; with the goal Last().  held: the attack that judges.
     ramp: the share of the training over which eps rises to the attack's.
     early: the share of the training, from its start, in which only the purifier's own reading is attacked; 0 for a
-    purifier that has none.
+    purifier that has none.  first: what attacks it there; `attack` unless told.
     unaware: pairs of an attack on the bare classifier and the largest eps that is drawn for it, uniformly from 0.
     portion: the share of each batch that is attacked so too, beside.
     weights: what the parts of the loss count.  classify: the augmentation before the attack, and the smoothing.
@@ -97,6 +97,7 @@ class Through:
     held: Attack
     ramp: float = 0.3
     early: float = 0.0
+    first: Attack | None = None
     unaware: tuple[tuple[Attack, float], ...] = ()
     portion: float = 0.25
     weights: Weights = field(default_factory=Weights)
@@ -108,7 +109,8 @@ class Through:
             share(getattr(self, name), name)
 
     def __repr__(self) -> str:
-        shown = ("attack", "held", "ramp", "early", "unaware", "portion", "weights", "classify", "together")
+        shown = ["attack", "held", "ramp", "early", "unaware", "portion", "weights", "classify", "together"]
+        shown += ["first"] if self.first else []
         settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
         return f"Through({settings}, classifier={digest(self.classifier)[:16]})"
 
@@ -131,8 +133,10 @@ class Through:
         x, y = batch
         x = self.classify.augmented(x)
         pipeline = self.pipeline(model)
-        target = _judge(pipeline[0]) if done < self.early else pipeline
-        bad = hurt(target, ramped(self.attack, self.ramp, done), x, y)
+        target, attack = pipeline, self.attack
+        if done < self.early:
+            target, attack = _judge(pipeline[0]), self.first or attack
+        bad = hurt(target, ramped(attack, self.ramp, done), x, y)
         some = round(self.portion * len(x)) if self.unaware else 0
         return Made(x, bad, y, self._unawares(x[:some], y[:some]), torch.arange(some, device=x.device))
 
