@@ -227,6 +227,7 @@ _ROBUST = (
     "unaware",
     "own",
     "fidelity",
+    "bounds",
     "consistency",
     "pairing",
 )
