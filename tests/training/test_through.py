@@ -1,13 +1,17 @@
 """Training a purifier through the pipeline: the loss written out, whom the attack sees, and that it helps."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from steelman import training
 from steelman.attacks import Last, at_input, fgsm, pgd
 from steelman.data import Images
 from steelman.errors import InputError
+from steelman.losses import margin
 from steelman.norms import Linf
 from steelman.training import Recipe, Through, fit
 from steelman.training.objectives import Weights
@@ -92,8 +96,32 @@ def test_the_worst_that_bounds_leave_possible_can_be_learnt_from():
     rows = model.judge[1].weight[None] - model.judge[1].weight[y][:, None]
     low, high = (x - EPS).clamp(0, 1).flatten(1)[:, None], (x + EPS).clamp(0, 1).flatten(1)[:, None]
     worst = (rows.clamp_min(0) * high + rows.clamp_max(0) * low).sum(2) + model.judge[1].bias
-    expected = plain.loss(model, (x, y)) + 2 * F.cross_entropy(worst, y)
+    expected = plain.loss(model, (x, y)) + 2 * F.cross_entropy(worst[::2], y[::2])
     assert torch.allclose(objective.loss(model, (x, y)), expected, rtol=1e-4)
+
+
+def test_another_attack_may_come_first():
+    frozen, model, (x, y) = classifier(), Judging(), batch()
+    weaker = pgd(Linf(EPS / 2), steps=1, size=EPS / 2, start=at_input).with_goal(Last())
+    objective = through(frozen, early=0.5, first=weaker)
+    assert torch.equal(objective.attacked(model, (x, y), 0.49).hurt, stepped(model.judge, x, y, EPS / 2))
+    both = nn.Sequential(model, frozen)
+    assert torch.equal(objective.attacked(model, (x, y), 0.5).hurt, stepped(both, x, y))
+    assert repr(objective) != repr(through(frozen, early=0.5))
+
+
+def test_the_usual_objective_takes_other_steps_and_another_loss():
+    frozen = classifier()
+    usual = training.through(frozen, Linf(0.25), reach=1.5)
+    assert repr(usual.attack) == repr(pgd(Linf(0.375), steps=7, size=2.5 * 0.375 / 7).with_goal(Last()))
+    assert usual.first is None
+    other = training.through(frozen, Linf(0.25), reach=1.5, early_steps=1, loss=margin)
+    assert repr(other.first) == repr(pgd(Linf(0.375), steps=1, size=1.25 * 0.375, loss=margin).with_goal(Last()))
+    assert repr(other.attack) == repr(replace(usual.attack, loss=margin))
+    assert repr(other.held) == repr(usual.held)
+    for wrong in ({"steps": 0}, {"early_steps": 0}):
+        with pytest.raises(InputError, match=f"expected {next(iter(wrong))} as a whole number"):
+            training.through(frozen, Linf(0.25), **wrong)
 
 
 def test_some_are_attacked_by_one_who_does_not_know_of_the_purifier():

@@ -26,7 +26,7 @@ from steelman.training.trained import Trained, fitted, split
 
 UNAWARE: tuple[tuple[Attack, float], ...] = (
     (fgsm(Linf(0.0)).with_goal(Last()), 1.2),
-    (pgd(Linf(0.0), steps=10, start=at_input).with_goal(Last()), 0.35),
+    (pgd(Linf(0.0), steps=5, start=at_input).with_goal(Last()), 0.35),
 )
 """What an attacker does who knows of no purifier, and the largest eps of each."""
 

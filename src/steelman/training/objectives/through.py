@@ -39,8 +39,8 @@ class Weights:
     clean, unaware: the reading of clean images, and of those attacked without knowing of the purifier.
     own: the purifier's own reading of all these, where it has one.
     fidelity: the mean squared error of what is drawn to the clean image.
-    bounds: its own reading again, at the worst that interval bounds leave possible inside the attack's threat; for a
-    judge that can be bounded.
+    bounds: its own reading again, of every other image, at the worst that interval bounds leave possible inside the
+    attack's threat; for a judge that can be bounded.
     consistency: the divergence of the answers to attacked images from those to clean ones, as in TRADES.
     pairing: the mean squared difference of their logits, as in adversarial logit pairing.
     Raises InputError for a negative one.
@@ -167,7 +167,9 @@ class Through:
             total = total + weights.own * self._read(judged.float(), labels, sizes, counts)
         if weights.bounds and done > 0:
             threat = ramped(self.attack, self.ramp, done).threat
-            total = total + weights.bounds * F.cross_entropy(worst_logits(_judge(purifier), x, y, threat), y)
+            some = slice(0, len(x), 2)
+            worst = worst_logits(_judge(purifier), x[some], y[some], threat)
+            total = total + weights.bounds * F.cross_entropy(worst, y[some])
         if done < self.early:
             return total
         logits = answered(classifier, drawn)
