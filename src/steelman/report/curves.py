@@ -11,8 +11,11 @@ from steelman.report.findings import measured
 
 _STYLES = 6
 
-COMPARED = frozenset({"defences", "training"})
+COMPARED = frozenset({"ablation", "defences", "holds", "training"})
 """Tables that set many defences side by side at one eps: no curve goes through one point."""
+
+BROAD = "breadth"
+"""The table that sets many attacks side by side."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,12 @@ class Chart:
 
 
 def charts(evaluation: Evaluation) -> tuple[Chart, ...]:
-    """Returns every chart in which some pipeline is known at two ε or more."""
-    attacked = [row for row in evaluation.rows if not wording.is_clean(row) and row.table not in COMPARED]
+    """Returns every chart in which some pipeline is known at two ε or more, clean images counted for the first.
+
+    Where a table has many attacks, those at one ε alone are not drawn: its lines say as much.
+    """
+    rows = [row for row in evaluation.rows if row.table not in COMPARED and not _lone(row, evaluation.rows)]
+    attacked = [row for row in rows if not wording.is_clean(row)]
     known = {row.defence for row in measured(attacked)}
     defences = sorted({row.defence for row in attacked}, key=lambda name: (name != "none", name not in known, name))
     styles = {defence: i % _STYLES for i, defence in enumerate(defences, 0 if "none" in defences else 1)}
@@ -67,7 +74,7 @@ def charts(evaluation: Evaluation) -> tuple[Chart, ...]:
     datasets = list(dict.fromkeys(row.dataset for row in attacked))
     attacks = list(dict.fromkeys(row.attack for row in attacked))
     ordered = sorted(panels, key=lambda panel: (attacks.index(panel[1]), datasets.index(panel[0])))
-    found = (_chart(evaluation.rows, panel, styles) for panel in ordered)
+    found = (_chart(rows, panel, styles) for panel in ordered)
     return tuple(chart for chart in found if any(_known(series) > 1 for series in chart.series))
 
 
@@ -118,6 +125,17 @@ def _one_each(rows: list[Row]) -> tuple[Row, ...]:
         if eps not in best or row.n > best[eps].n:
             best[eps] = row
     return tuple(best[eps] for eps in sorted(best))
+
+
+def _lone(row: Row, rows: Iterable[Row]) -> bool:
+    """Whether a row stands in the table of all attacks, at the only ε of its own."""
+    if row.table != BROAD or wording.is_clean(row):
+        return False
+    return len({r.eps for r in rows if r.table == BROAD and _kind(r) == _kind(row)}) == 1
+
+
+def _kind(row: Row) -> tuple[str, str, str]:
+    return row.dataset, row.attack, row.norm
 
 
 def _known(series: Series) -> int:

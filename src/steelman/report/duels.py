@@ -8,22 +8,28 @@ from steelman.evaluation.records import Evaluation, Row
 from steelman.report import wording
 from steelman.report.findings import measured
 
-TABLE = "defences"
+TABLES = ("defences", "holds")
+"""Whichever comes first is drawn."""
 
 
 @dataclass(frozen=True)
 class Duel:
-    """One defence: its lowest accuracy against attackers who do not know of it, and against those who do, in %."""
+    """One defence: its lowest accuracy against attackers who do not know of it, and against those who do, in %.
+
+    proved: the share that no attack can break, None where nothing is proved.
+    """
 
     name: str
     clean: float
     unknown: float
     known: float
+    proved: float | None = None
 
     @property
     def description(self) -> str:
         """The three figures in words."""
-        return f"{self.name}: {self.clean:.0f} % clean, {self.unknown:.0f} % unknown, {self.known:.0f} % known"
+        told = f"{self.name}: {self.clean:.0f} % clean, {self.unknown:.0f} % unknown, {self.known:.0f} % known"
+        return told if self.proved is None else f"{told}, {self.proved:.0f} % proved"
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,11 @@ class Arena:
     duels: tuple[Duel, ...]
 
     @property
+    def proved(self) -> bool:
+        """Whether anything is proved of any."""
+        return any(duel.proved is not None for duel in self.duels)
+
+    @property
     def title(self) -> str:
         """What is shown."""
         return wording.dataset(self.dataset)
@@ -41,7 +52,9 @@ class Arena:
 
 def arenas(evaluation: Evaluation) -> tuple[Arena, ...]:
     """Returns one for every data set whose defences were measured both unknown and known to the attacker."""
-    rows = [row for row in measured(evaluation.rows) if row.table == TABLE]
+    there = measured(evaluation.rows)
+    table = next((name for name in TABLES if any(row.table == name for row in there)), "")
+    rows = [row for row in there if row.table == table]
     found = []
     for dataset in dict.fromkeys(row.dataset for row in rows):
         here = [row for row in rows if row.dataset == dataset]
@@ -54,15 +67,16 @@ def arenas(evaluation: Evaluation) -> tuple[Arena, ...]:
 
 def _duel(rows: list[Row]) -> Duel | None:
     attacked = [row for row in rows if not wording.is_clean(row)]
-    clean, unknown, known = (
+    clean, unknown, known, proved = (
         [100 * (row.accuracy or 0.0) for row in part]
         for part in (
             [row for row in rows if wording.is_clean(row)],
             [row for row in attacked if row.protocol == "static"],
             [row for row in attacked if row.protocol == "adaptive"],
+            [row for row in attacked if row.protocol == "certified"],
         )
     )
     if not (clean and unknown and known):
         return None
     name = wording.defence(rows[0].defence)
-    return Duel(f"{name} ({rows[0].classifier})", clean[0], min(unknown), min(known))
+    return Duel(f"{name} ({rows[0].classifier})", clean[0], min(unknown), min(known), max(proved, default=0) or None)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from steelman.evaluation.records import WORST, Evaluation, Row
+from steelman.evaluation.records import NEVER_SEEN, WORST, Evaluation, Row
 from steelman.report import wording
 
 COLLAPSE = 0.2
 _ONE_STEP = ("fgsm",)
+_OURS = ("robust-autoencoder", "certified-autoencoder", "unet")
+_SUMS = (WORST, NEVER_SEEN)
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def collapses(evaluation: Evaluation) -> tuple[str, ...]:
     rows = measured(evaluation.rows)
     falls: dict[tuple[str, str, str], dict[str, tuple[float, str]]] = {}
     for row in rows:
-        if row.protocol != "adaptive" or row.defence == "none" or wording.is_clean(row) or row.attack == WORST:
+        if row.protocol != "adaptive" or row.defence == "none" or wording.is_clean(row) or _told_apart(row, rows):
             continue
         unaware = [r for r in rows if r.protocol == "static" and _place(r) == _place(row) and not wording.is_clean(r)]
         same = [r for r in unaware if r.attack == row.attack] or unaware
@@ -94,6 +96,13 @@ def collapses(evaluation: Evaluation) -> tuple[str, ...]:
         f"{wording.dataset(dataset)}, {defence} with {classifier}: {_told(known)}."
         for (dataset, defence, classifier), known in falls.items()
     )
+
+
+def _told_apart(row: Row, rows: list[Row]) -> bool:
+    """Whether a row only sums up others, each of which is told."""
+    if row.attack not in _SUMS:
+        return False
+    return any(r.protocol == "adaptive" and r.attack != row.attack and _place(r) == _place(row) for r in rows)
 
 
 def _told(falls: dict[str, tuple[float, str]]) -> str:
@@ -128,9 +137,12 @@ def leaks(evaluation: Evaluation) -> tuple[str, ...]:
 def _headline(name: str, rows: list[Row]) -> Headline:
     attacked = [row for row in rows if not wording.is_clean(row)]
     adaptive = [row for row in attacked if row.protocol == "adaptive" and row.defence != "none"]
-    unaware = [row for row in attacked if row.protocol != "adaptive" and row.defence != "none"]
+    unaware = [row for row in attacked if row.protocol not in ("adaptive", "certified") and row.defence != "none"]
     chosen = min(unaware, key=lambda row: _preference(row, adaptive), default=None)
-    twins = [row for row in adaptive if chosen is None or _place(row) == _place(chosen)]
+    first = min((_rank(row) for row in adaptive), default=0)
+    twins = [row for row in adaptive if (_rank(row) == first if chosen is None else _place(row) == _place(chosen))]
+    if chosen is None:
+        twins = [row for row in twins if row.attack in _SUMS] or twins
     known = min(twins, key=lambda row: (_value(row), chosen is not None and row.attack != chosen.attack), default=None)
     anchor = chosen or known or min(attacked, key=lambda row: _preference(row, []), default=None)
     bare = [row for row in attacked if row.defence == "none" and (anchor is None or _alike(row, anchor))]
@@ -148,7 +160,12 @@ def _first(rows: list[Row], anchor: Row | None) -> Row | None:
     return min(rows, key=distance, default=None)
 
 
-def _preference(row: Row, adaptive: list[Row]) -> tuple[bool, bool, bool, bool, bool, bool, float]:
+def _rank(row: Row) -> int:
+    """Our own defences first."""
+    return _OURS.index(row.defence) if row.defence in _OURS else len(_OURS)
+
+
+def _preference(row: Row, adaptive: list[Row]) -> tuple[bool, bool, bool, bool, bool, int, float]:
     """Sorts first what a headline should show: static, with an adaptive twin, PGD at .15, our own defence."""
     return (
         row.protocol == "as-published",
@@ -156,7 +173,7 @@ def _preference(row: Row, adaptive: list[Row]) -> tuple[bool, bool, bool, bool, 
         not any(_place(row) == _place(twin) for twin in adaptive),
         row.attack != "pgd" or abs(row.eps - 0.15) > 1e-9,
         row.attack in _ONE_STEP,
-        row.defence != "unet",
+        _rank(row),
         -row.eps,
     )
 

@@ -124,7 +124,7 @@ def _strip(picture: Picture, side: int, distance: float | None) -> Strip:
     known = f"image {picture.index}, class {picture.label}"
     names = ("clean", "adversarial", "purified" if picture.defence != "none" else "again, no defence")
     read = [
-        _cell(image, side, f"{known}, {name}", reading, picture.label)
+        cell(image, side, f"{known}, {name}", reading, picture.label)
         for image, name, reading in zip((clean, adversarial, purified), names, picture.readings, strict=True)
     ]
     uri, size = _uri(perturbation, side)
@@ -134,7 +134,11 @@ def _strip(picture: Picture, side: int, distance: float | None) -> Strip:
     return Strip(wording.eps(picture.eps), picture.label, picture.index, (read[0], noise, read[1], read[2]), details)
 
 
-def _cell(image: NDArray[np.uint8], side: int, alt: str, reading: tuple[str, float], label: str) -> Cell:
+def cell(image: NDArray[np.uint8], side: int, alt: str, reading: tuple[str, float], label: str) -> Cell:
+    """Returns an image, (H, W, C), no larger than `side`, with what was read of it.
+
+    label: its class, by which a reading is right or wrong.
+    """
     read, confidence = reading
     uri, size = _uri(image, side)
     sure = f"{100 * confidence:.1f} %"

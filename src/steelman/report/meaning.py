@@ -22,6 +22,11 @@ _PROTOCOLS = {
         "approximating a stage without a gradient and averaging over a random one. The figure is an upper bound "
         "on robustness: a better attacker can only lower it."
     ),
+    "certified": (
+        "What is proved: on these images no change inside the ball, by whatever attack, makes the pipeline read "
+        "another class. The figure is a lower bound on robustness. Where it is 0 nothing was proved, which says "
+        "nothing about attacks."
+    ),
 }
 _OTHER = "A protocol that this report does not know. Read it with whoever wrote it, and do not take it for robustness."
 GENERAL = (

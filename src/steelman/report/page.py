@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING
 from steelman.errors import InputError
 from steelman.evaluation.records import Evaluation
 from steelman.files import put_bytes
-from steelman.report import attackers, drawing, eps_curve, feature_maps, findings, gallery, meaning, roc, rungs, wording
+from steelman.report import (
+    attackers,
+    drawing,
+    eps_curve,
+    facing,
+    feature_maps,
+    findings,
+    gallery,
+    meaning,
+    roc,
+    rungs,
+    wording,
+)
 from steelman.report.blocks import blocked, blocks, reruns
 from steelman.report.claims import claims
 from steelman.report.curves import charts
@@ -41,6 +53,7 @@ def to_html(evaluation: Evaluation) -> str:
     drawn = () if told_by_cases else charts(evaluation)
     command, config = reruns(evaluation)
     told = {"command"} | ({"config"} if config else set())
+    pictures = facing.others(evaluation.pictures)
     others = {name: value for name, value in evaluation.settings.items() if name not in told}
     return page.render(
         evaluation=evaluation,
@@ -55,10 +68,11 @@ def to_html(evaluation: Evaluation) -> str:
         rocs=[(panel, roc.svg(panel, f"r{i}")) for i, panel in enumerate(roc.panels(evaluation.detections))],
         printed=any(series.published for chart in drawn for series in chart.series),
         swatch=drawing.swatch,
-        walls=gallery.walls(evaluation.pictures, evaluation.cases),
+        facings=facing.facings(evaluation.pictures),
+        walls=gallery.walls(pictures, evaluation.cases),
         plates=feature_maps.plates(evaluation.features),
         noises=feature_maps.noises(evaluation.features),
-        hidden=max(0, len(evaluation.pictures) - gallery.SHOWN),
+        hidden=max(0, len(pictures) - gallery.SHOWN),
         latencies=latencies(evaluation),
         protocols=meaning.protocols(row.protocol for row in evaluation.rows),
         general=meaning.GENERAL,

@@ -9,6 +9,9 @@ from steelman.report import wording
 from steelman.report.table import marks
 
 _NAMES = {
+    "figure": "Figure",
+    "seen": "Seen in training",
+    "note": "May spend",
     "strength": "Attack",
     "attack": "Attack",
     "eps": "ε",
@@ -21,7 +24,10 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Pivot:
-    """Rows laid out by what names a line, `down`, and a column, `across`: fields of Row, or its "strength"."""
+    """Rows laid out by what names a line, `down`, and a column, `across`: fields of Row, its "strength" or "figure".
+
+    A note that names a line is no footnote.
+    """
 
     rows: tuple[Row, ...]
     down: tuple[str, ...]
@@ -39,7 +45,8 @@ class Pivot:
     @property
     def constant(self) -> str:
         """What is the same in every row, as sentences; empty where nothing is."""
-        names = [name for name in ("classifier", "defence", "protocol") if name not in (*self.down, *self.across)]
+        names = [name for name in ("classifier", "defence", "protocol") if len({said(r, name) for r in self.rows}) == 1]
+        names = [name for name in names if name not in (*self.down, *self.across)]
         if "defence" in names and self.rows[0].defence == "none":
             return " ".join(["No defence.", *(self._sentence(name) for name in names if name != "defence")])
         return " ".join(self._sentence(name) for name in names)
@@ -53,7 +60,7 @@ class Pivot:
     @property
     def footnotes(self) -> tuple[str, ...]:
         """Every note behind its mark."""
-        return tuple(f"{mark} {note}" for note, mark in marks(row.note for row in self.rows).items() if note)
+        return tuple(f"{mark} {note}" for note, mark in self._marks().items() if mark)
 
     def content(self) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
         """Returns the headers and the lines: our columns of a defence, then the figures published for it.
@@ -87,11 +94,15 @@ class Pivot:
     def _column(self, row: Row) -> Key:
         return tuple(said(row, name) for name in self.across)
 
+    def _marks(self) -> dict[str, str]:
+        noted = marks(row.note for row in self.rows)
+        return dict.fromkeys(noted, "") if "note" in self.down else noted
+
     def _counts(self) -> set[int]:
         return {row.n for row in self.rows if row.accuracy is not None}
 
     def _measured(self, rows: list[Row]) -> str:
-        mark = marks(row.note for row in self.rows)
+        mark = self._marks()
         numbers = len(self._counts()) > 1
         parts = []
         for row in rows:
@@ -105,9 +116,13 @@ class Pivot:
 
 
 def said(row: Row, name: str) -> str:
-    """Returns a field of a row in words; "strength" is its attack with its eps."""
-    if name == "strength":
-        return wording.strength(row)
+    """Returns a field of a row in words; "strength" is its attack with its eps, "figure" its place of the four."""
+    if name in ("strength", "figure"):
+        return wording.strength(row) if name == "strength" else wording.figure(row)
+    if name == "seen":
+        return wording.MISSING if row.seen is None else "yes" if row.seen else "no"
+    if name == "note":
+        return row.note or wording.MISSING
     if name == "eps":
         return "0 (clean)" if wording.is_clean(row) else wording.eps(row.eps)
     words = {"attack": wording.attack, "defence": wording.defence}.get(name, str)

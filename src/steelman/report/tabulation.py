@@ -17,8 +17,18 @@ _PAPER = {
     "3": "Table 3 · comparison, with latency",
 }
 _OURS = {
+    "holds": "What holds when the attacker knows it",
+    "breadth": "One purifier against everything",
     "defences": "Every defence, unknown to the attacker and known",
     "training": "The article's comparison · attacks seen in training and not",
+    "ablation": "Each ingredient of the training, changed by itself",
+}
+_ACROSS = {"holds": ("figure",)}
+_ALSO = {
+    "holds": "Static: PGD on the bare cnn, shown to the defence. Adaptive worst: what survives that and the cascades "
+    "standard and AutoAttack through the whole pipeline. Certified: what is proved to survive any change in the ball.",
+    "breadth": "Each attack goes through the whole pipeline. Seen in training: FGSM and PGD in L∞, at some of these ε. "
+    "Nothing else was, though APGD and Square work inside a ball that was trained on.",
 }
 _PAPER_LATENCIES = (
     "The paper prints 14.80 s for Defense-GAN, 0.11 s for PuVAE and 0.008 s for its own auto-encoder, timed on other "
@@ -66,17 +76,25 @@ def _named(name: str, rows: list[Row]) -> list[Table]:
 
 
 def _wide(name: str, data: str, rows: list[Row]) -> Table:
-    if name in _OURS:
-        pivot = Pivot.of(rows, ("defence", "classifier"), ("strength", "protocol"))
+    if name == "breadth":
+        pivot = Pivot.of(rows, ("strength", "seen", "note"), ("defence",))
+    elif name in _OURS:
+        pivot = Pivot.of(rows, ("defence", "classifier"), _ACROSS.get(name, ("strength", "protocol")))
     elif name == "2":
         pivot = Pivot.of(sorted(rows, key=_attack_order), ("strength", "protocol", "classifier"), ("defence",))
     else:
         several = len({row.attack for row in rows if not wording.is_clean(row)}) > 1
         down = ("eps", "attack") if several else ("eps",)
         pivot = Pivot.of(sorted(rows, key=lambda row: row.eps), down, ("protocol", "classifier", "defence"))
-    caption = " ".join(filter(None, (pivot.constant, _IN_PERCENT, pivot.images)))
+    at = _radius(rows) if name == "holds" else ""
+    caption = " ".join(filter(None, (at, _ALSO.get(name, ""), pivot.constant, _IN_PERCENT, pivot.images)))
     headers, lines = pivot.content()
     return Table(f"{(_PAPER | _OURS)[name]} · {wording.dataset(data)}", caption, headers, lines, pivot.footnotes)
+
+
+def _radius(rows: list[Row]) -> str:
+    balls = dict.fromkeys(wording.ball(row.norm, row.eps) for row in rows if not wording.is_clean(row))
+    return f"{', '.join(balls)}." if balls else ""
 
 
 def _long(title: str, rows: list[Row], also: str) -> Table:

@@ -11,7 +11,7 @@ from steelman.evaluation.records import Row
 
 MISSING = "–"
 PUBLISHED_ONLY = "published, not measured here"
-PROTOCOLS = ("as-published", "static", "adaptive")
+PROTOCOLS = ("as-published", "static", "adaptive", "certified")
 _DATASETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar-10": "CIFAR-10"}
 _ATTACKS = {"none": "no attack", "autoattack": "AutoAttack", "deepfool": "DeepFool"}
 _SHOUTED = {"fgsm", "pgd", "bim", "apgd", "cw", "jsma", "mifgsm"}
@@ -36,7 +36,14 @@ def strength(row: Row) -> str:
     """Returns the attack with its eps, as in "PGD at ε 0.15"."""
     if is_clean(row):
         return "no attack"
-    return attacked(row) if row.norm == "none" else f"{attacked(row)} at ε {eps(row.eps)}"
+    if row.norm == "none":
+        return attacked(row)
+    return f"{attacked(row)} at ε {f'{row.eps:g}' if row.norm == 'L0' else eps(row.eps)}"
+
+
+def figure(row: Row) -> str:
+    """Returns which of the four figures of a defence a row is, as the head of a column."""
+    return "clean" if is_clean(row) else {"adaptive": "adaptive worst"}.get(row.protocol, row.protocol)
 
 
 def attacked(row: Row) -> str:

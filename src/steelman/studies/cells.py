@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from steelman import defences
-from steelman.attacks import Progress, Result
+from steelman.attacks import Result
 from steelman.defences import ConvAutoencoder, guard
 from steelman.evaluation import measure
 from steelman.evaluation.pictures import picture
@@ -18,7 +18,7 @@ from steelman.evaluation.worst import survive
 from steelman.models import Resized, folded, resize
 from steelman.studies import protocols, published
 from steelman.studies.protocols import AS_PUBLISHED, STATIC, Protocol
-from steelman.studies.stage import Plan, Stage
+from steelman.studies.stage import Found, Hear, Plan, Stage
 from steelman.victim import Victim
 
 TABLE = {"fgsm": "1a", "pgd": "1b"}
@@ -26,9 +26,6 @@ PICTURED = 2
 """How many images of each data set are shown at every eps."""
 
 _WHICH = {"fgsm": "the auto-encoder trained on FGSM", "pgd": "the auto-encoder trained on PGD"}
-
-Hear = Callable[[Progress], None]
-Found = tuple[list[Row], list[Picture]]
 
 
 def clean(plan: Plan, stage: Stage) -> list[Row]:

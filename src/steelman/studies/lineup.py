@@ -63,20 +63,30 @@ def entrants(dataset: str) -> Iterator[Entrant]:
     plain = models.load(f"{dataset}/cnn")
     yield Entrant("none", "cnn", plain)
     for name in _own(dataset, defences.shipped()):
-        purifier = defences.load(f"{dataset}/{name}")
-        if isinstance(purifier, defences.ConvAutoencoder):
-            purifier = Resized(purifier, 32)
-        yield Entrant(name, "cnn", guard(purifier, plain), name in SEARCHING)
+        yield guarded(dataset, name, plain)
     for name in defences.transforms:
         yield Entrant(name, "cnn", guard(defences.build(name, channels=1), plain))
     for name in _own(dataset, detectors.shipped()):
         yield Entrant(f"rejecting, {name} detector", "cnn", _rejecting(dataset, name, plain), note=_REJECTS)
     for name in _own(dataset, models.shipped()):
-        model = models.load(f"{dataset}/{name}")
         if name == "cnn-noise":
-            yield Entrant("smoothing", name, defences.Smoothed(model, 0.25, draws=4), note=_SMOOTHED)
+            smoothed = defences.Smoothed(models.load(f"{dataset}/{name}"), 0.25, draws=4)
+            yield Entrant("smoothing", name, smoothed, note=_SMOOTHED)
         elif name not in _UNDEFENDED:
-            yield Entrant(_TRAINED[name], name, model)
+            yield trained(dataset, name)
+
+
+def guarded(dataset: str, name: str, plain: nn.Module) -> Entrant:
+    """Returns a shipped purifier before the plain `cnn`; the paper's, which works on 32×32, between two resizings."""
+    purifier = defences.load(f"{dataset}/{name}")
+    if isinstance(purifier, defences.ConvAutoencoder):
+        purifier = Resized(purifier, 32)
+    return Entrant(name, "cnn", guard(purifier, plain), name in SEARCHING)
+
+
+def trained(dataset: str, name: str) -> Entrant:
+    """Returns a shipped classifier that was trained to hold, by its name and by how it was trained."""
+    return Entrant(_TRAINED[name], name, models.load(f"{dataset}/{name}"))
 
 
 _UNDEFENDED = frozenset({"cnn", "lenet"})

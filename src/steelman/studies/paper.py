@@ -1,39 +1,27 @@
-"""The paper's tables 1a, 1b, 2 and 3, measured: each cell under the protocols that it can be measured under."""
+"""The paper's tables 1a, 1b, 2 and 3, measured under each protocol that they can be measured under; and ours beside."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from steelman.evaluation import measure
 from steelman.evaluation.records import Evaluation, Picture, Row
 from steelman.precision import is_half
-from steelman.studies import article, cells, lineup, published
-from steelman.studies.cells import Found, Hear
+from steelman.studies import ablation, article, breadth, cells, holds, lineup, ours, published, workbench
 from steelman.studies.protocols import AS_PUBLISHED, DRAWS, STATIC, adaptive
-from steelman.studies.stage import Done, Plan, Stage, Watch, prepare
+from steelman.studies.stage import Cell, Done, Found, Hear, Plan, Stage, Watch, prepare
+
+_STAGED = ("1a", "1b", "2", "3")
+"""The paper's tables, which may need something trained first."""
 
 EPS = {"fgsm": published.FGSM_EPS, "pgd": published.PGD_EPS}
 ADAPTIVE_EPS = (*published.PGD_EPS, published.DEFENDED["fgsm"])
 PICTURED = 2
 """How many images of each data set are shown at every eps."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One attack on one data set, and the rows and pictures that come of it.
-
-    cost: passes of the classifier for each image, for the time that remains.
-    """
-
-    title: str
-    cost: int
-    measure: Callable[[Hear], Found]
 
 
 def reproduce(plan: Plan, watch: Watch, observe: Callable[[Done], None]) -> Evaluation:
@@ -43,9 +31,10 @@ def reproduce(plan: Plan, watch: Watch, observe: Callable[[Done], None]) -> Eval
     Raises InputError for a data set, classifier or folder that is not there.
     """
     started = time.monotonic()
-    staged = set(plan.tables) != {article.TABLE}
+    staged = set(_STAGED) & set(plan.tables)
     stages = [prepare(plan, dataset, watch) for dataset in plan.datasets] if staged else []
-    listed = [cell for stage in stages for cell in _listed(plan, stage)]
+    listed = [cell for stage in stages for cell in _papers(plan, stage)]
+    listed += [cell for dataset in plan.datasets for cell in ours.listed(plan, dataset)]
     rows: list[Row] = []
     pictures: list[Picture] = []
     done, total = 0, sum(cell.cost for cell in listed)
@@ -62,6 +51,8 @@ def reproduce(plan: Plan, watch: Watch, observe: Callable[[Done], None]) -> Eval
         for dataset in plan.datasets
         if article.TABLE in plan.tables
     ]
+    ablated = plan.datasets if ablation.TABLE in plan.tables else ()
+    compared += [ablation.ablate(_ablation(plan, dataset), watch, observe) for dataset in ablated]
     rows += [row for one in compared for row in one.rows]
     notes = [note for stage in stages for note in stage.notes]
     notes += list(dict.fromkeys(note for one in compared for note in one.notes))
@@ -82,9 +73,10 @@ def reproduce(plan: Plan, watch: Watch, observe: Callable[[Done], None]) -> Eval
         "adaptive": [repr(attack) for attack in adaptive(0.15)],
         "adaptive, random pipelines": f"mean of {DRAWS} answers, to attack and, on fresh ones, to judge",
     }
-    if lineup.TABLE in plan.tables:
-        settings |= {f"defences, {d}": [repr(a) for a in lineup.attacks(d).values()] for d in plan.datasets}
-    settings |= {f"training, {one.settings['data']}": one.settings for one in compared}
+    for dataset in plan.datasets:
+        for table, made in ours.attacks(dataset).items():
+            settings |= {f"{table}, {dataset}": [repr(attack) for attack in made]} if table in plan.tables else {}
+    settings |= {f"{one.rows[0].table}, {one.settings['data']}": one.settings for one in compared}
     return Evaluation(
         title=_title(plan),
         rows=tuple(row for row in rows if row.table in plan.tables),
@@ -102,6 +94,10 @@ def _title(plan: Plan) -> str:
         return "Every defence, unknown to the attacker and known"
     if set(plan.tables) <= {article.TABLE}:
         return article.TITLE
+    if set(plan.tables) <= {ablation.TABLE}:
+        return ablation.TITLE
+    if set(plan.tables) <= {holds.TABLE, breadth.TABLE}:
+        return "What holds when the attacker knows it"
     return "Defense Against Adversarial Attacks using Convolutional Auto-Encoders, measured again"
 
 
@@ -109,20 +105,23 @@ def _article(plan: Plan, dataset: str) -> article.ArticlePlan:
     return article.ArticlePlan(dataset=dataset, images=plan.images, device=plan.device, out=plan.out)
 
 
+def _ablation(plan: Plan, dataset: str) -> workbench.AblationPlan:
+    recipe = replace(workbench.RECIPE, seed=plan.seed)
+    return workbench.AblationPlan(dataset=dataset, recipe=recipe, images=plan.images, device=plan.device, out=plan.out)
+
+
 def _relay(observe: Callable[[Done], None], cell: Cell, done: int, total: int) -> Hear:
     return lambda now: observe(Done(done + cell.cost * now.done / now.total, total, cell.title))
 
 
-def _listed(plan: Plan, stage: Stage) -> Iterator[Cell]:
+def _papers(plan: Plan, stage: Stage) -> Iterator[Cell]:
     if {"1a", "1b", "2"} & set(plan.tables):
-        yield from _papers(plan, stage)
-    if lineup.TABLE in plan.tables:
-        yield from _defences(plan, stage)
+        yield from _accuracies(plan, stage)
     if "3" in plan.tables and "static" in plan.protocols and stage.dataset == "mnist":
         yield Cell("latency", 10, lambda _: (cells.table3(plan, stage), []))
 
 
-def _papers(plan: Plan, stage: Stage) -> Iterator[Cell]:
+def _accuracies(plan: Plan, stage: Stage) -> Iterator[Cell]:
     yield Cell(f"{stage.dataset}, clean", 10, lambda _: (cells.clean(plan, stage), []))
     for attack, each in EPS.items():
         own_table = cells.TABLE[attack] in plan.tables
@@ -137,20 +136,6 @@ def _papers(plan: Plan, stage: Stage) -> Iterator[Cell]:
         title = f"{stage.dataset}, pgd at ε {eps:g}, adaptive"
         if "1b" in plan.tables or eps in published.DEFENDED.values():
             yield Cell(title, 60, _later(cells.adaptive, plan, stage, "pgd", (eps,)))
-
-
-def _defences(plan: Plan, stage: Stage) -> Iterator[Cell]:
-    """One cell for each defence; what is made without knowing of any is made once, by the first that runs."""
-
-    @cache
-    def unaware() -> Mapping[str, Tensor]:
-        return lineup.unaware(stage.images, seed=plan.seed)
-
-    def later(entrant: lineup.Entrant) -> Callable[[Hear], Found]:
-        return lambda hear: (lineup.rows(entrant, stage.images, unaware(), seed=plan.seed, observe=hear), [])
-
-    for entrant in lineup.entrants(stage.dataset):
-        yield Cell(f"{stage.dataset}, {entrant.name} with {entrant.classifier}", 1500, later(entrant))
 
 
 def _later(

@@ -12,8 +12,10 @@ import torch
 from torch import nn
 
 from steelman import data, defences, models, training, weights
+from steelman.attacks import Progress
 from steelman.data import Images
 from steelman.errors import InputError
+from steelman.evaluation.records import Picture, Row
 from steelman.models import Resized, folded
 from steelman.studies.autoencoder import as_many_steps, train_autoencoder
 from steelman.studies.published import DEFENDED
@@ -29,6 +31,20 @@ class Done:
 
 
 Watch = Callable[[str], AbstractContextManager[training.Observer]]
+Hear = Callable[[Progress], None]
+Found = tuple[list[Row], list[Picture]]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One attack on one data set, and the rows and pictures that come of it.
+
+    cost: passes of the classifier for each image, for the time that remains.
+    """
+
+    title: str
+    cost: int
+    measure: Callable[[Hear], Found]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,16 +96,20 @@ def prepare(plan: Plan, dataset: str, watch: Watch) -> Stage:
     on_28, on_32 = (network, Resized(network, 28)) if plan.classifier == "cnn" else (Resized(network, 32), network)
     autoencoders = {attack: _autoencoder(plan, dataset, loaded, on_32, attack, watch) for attack in DEFENDED}
     unet = _unet(plan, dataset, loaded, on_28, watch)
-    images = loaded.test if plan.images >= len(loaded.test) else loaded.test.sample(plan.images, plan.seed)
     return Stage(
         dataset,
-        images,
+        tested(plan, loaded.test),
         _placed(folded(on_28), plan.device),
         _placed(on_32, plan.device),
         _placed(unet, plan.device),
         {attack: _the_papers(_placed(module, plan.device)) for attack, module in autoencoders.items()},
         tuple(f"{dataset}: {note}" for note in _notes(plan)),
     )
+
+
+def tested(plan: Plan, images: Images) -> Images:
+    """Returns as many of the test images as the plan asks for."""
+    return images if plan.images >= len(images) else images.sample(plan.images, plan.seed)
 
 
 def _placed(module: nn.Module, device: str) -> nn.Module:
@@ -168,7 +188,7 @@ def _made(
 ) -> None:
     """Trains into a file that is not there; one that is must come of the same images and recipe."""
     checkpoint = path.with_suffix(".checkpoint")
-    if not path.is_file():
+    if checkpoint.is_file() or not path.is_file():  # while it trains, the best weights so far stand there
         with watch(title) as observe:
             train({"checkpoint": checkpoint, "device": plan.device, "observe": observe}).save(path, checkpoint)
     wanted = {"trained_on": len(images or ()), "recipe": asdict(recipe), **more}

@@ -14,10 +14,13 @@ from steelman.evaluation.records.cases import (
 )
 from steelman.evaluation.records.detections import Detection
 from steelman.evaluation.records.evaluation import SCHEMA, Evaluation, read
-from steelman.evaluation.records.pictures import Features, Layer, Picture
-from steelman.evaluation.records.rows import WORST, Row
+from steelman.evaluation.records.pictures import OURS, PAPERS, Features, Layer, Picture
+from steelman.evaluation.records.rows import NEVER_SEEN, WORST, Row
 
 __all__ = [
+    "NEVER_SEEN",
+    "OURS",
+    "PAPERS",
     "SCHEMA",
     "WORST",
     "Bracket",

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+PAPERS, OURS = "the paper's purifier", "our purifier"
+"""The roles of pictures of one image under one attack, which a report sets side by side."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:

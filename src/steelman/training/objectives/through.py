@@ -133,10 +133,9 @@ class Through:
         x, y = batch
         x = self.classify.augmented(x)
         pipeline = self.pipeline(model)
-        target, attack = pipeline, self.attack
-        if done < self.early:
-            target, attack = _judge(pipeline[0]), self.first or attack
-        bad = hurt(target, ramped(attack, self.ramp, done), x, y)
+        early = done < self.early
+        attack = self.first if early and self.first else self.attack
+        bad = hurt(_judge(pipeline[0]) if early else pipeline, ramped(attack, self.ramp, done), x, y)
         some = round(self.portion * len(x)) if self.unaware else 0
         return Made(x, bad, y, self._unawares(x[:some], y[:some]), torch.arange(some, device=x.device))
 

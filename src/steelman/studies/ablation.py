@@ -1,0 +1,186 @@
+"""What each ingredient of the robust auto-encoder's training is worth: trained again and again, one thing changed.
+
+Every training has the same small budget, and what comes of it meets the same attacks, unknown of it and knowing it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from steelman import training, weights
+from steelman.attacks import Attack, Worst, apgd, apgd_dlr, fgsm, square
+from steelman.data import Images
+from steelman.errors import unknown
+from steelman.evaluation import measure
+from steelman.evaluation.records import WORST, Evaluation, Row
+from steelman.evaluation.worst import survive
+from steelman.files import put_bytes
+from steelman.norms import Linf
+from steelman.report.wording import duration
+from steelman.studies import workbench
+from steelman.studies.ingredients import BASE, Variant, variants
+from steelman.studies.published import DEFENDED
+from steelman.studies.stage import Done, Watch
+from steelman.studies.workbench import AblationPlan, Bench
+
+TABLE = "ablation"
+
+TITLE = "What each ingredient of the robust auto-encoder's training is worth"
+
+STEPS, QUERIES = 100, 500
+"""Of Auto-PGD, and of the attack without gradients."""
+
+Unaware = Callable[[], Mapping[str, Tensor]]
+"""Returns what each static attack made on the bare classifier, (N, *S) by name."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    """One line of the table."""
+
+    key: str
+    name: str
+    note: str
+    pipeline: nn.Module
+
+
+def ablate(plan: AblationPlan, watch: Watch, observe: Callable[[Done], None]) -> Evaluation:
+    """Returns the accuracies of the bare classifier and of each variant before it: clean, static and adaptive.
+
+    Variants are trained and attacked one by one, into the run folder; the next time, what is there is taken from there,
+    and a training that was killed goes on.
+    watch: opens an observer for each training.  observe: hears of every attack.
+    Raises InputError for a data set or a variant that it does not know, and for weights made in another way.
+    """
+    started = time.monotonic()
+    listed, bench = _chosen(plan), workbench.prepare(plan)
+    total, rows = len(listed) + 1, list[Row]()
+    unaware = _unaware(plan, bench)
+    seconds: dict[str, float] = {}
+    for at, one in enumerate((None, *listed)):
+        entry = _Entry("none", "none", "", bench.bare)
+        if one is not None:
+            observe(Done(at, total, f"{plan.dataset}, {one.name}: training"))
+            pipeline, seconds[one.name] = workbench.trained(plan, one, bench, watch)
+            entry = _Entry(one.key, one.name, f"{one.says} Trained in {duration(seconds[one.name])}.", pipeline)
+        title = f"{plan.dataset}, {entry.name}: attacks"
+        observe(Done(at, total, title))
+        rows += _journaled(plan, bench.test, unaware, entry, _relay(observe, at, total, title))
+    observe(Done(total, total, "done"))
+    return Evaluation(
+        title=TITLE,
+        rows=tuple(rows),
+        settings={
+            "data": bench.loaded.name,
+            "share of training images": round(plan.share, 4),
+            "validation images": plan.judged,
+            "width": plan.width,
+            "recipe": asdict(plan.recipe),
+            "recipe, changed": {one.name: dict(one.recipe) for one in listed if one.recipe},
+            "objectives": {one.name: repr(workbench.objective(plan, one, bench)) for one in listed},
+            "changes": {one.name: one.says for one in listed},
+            "seconds of training": seconds,
+            "attacks, static": [repr(attack) for attack in _static(plan)],
+            "attacks, adaptive": [repr(attack) for attack in _adaptive(plan)],
+        },
+        versions=measure.versions(),
+        notes=_notes(plan, bench),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _chosen(plan: AblationPlan) -> list[Variant]:
+    known = {one.key: one for one in variants()}
+    for key in plan.chosen:
+        if key not in known:
+            raise unknown("variant", key, known)
+    return [one for key, one in known.items() if key in (plan.chosen or known)]
+
+
+def _notes(plan: AblationPlan, bench: Bench) -> tuple[str, ...]:
+    visits = plan.recipe.epochs * len(training.split(bench.loaded, plan.recipe.seed)[0])
+    return (
+        f"Each variant is one change from “{BASE}” and was shown {visits:,} images in {plan.recipe.epochs} epochs; "
+        "the same images, recipe and seed for all, unless that is the change. This is a small part of what the weights "
+        "that ship have seen: the figures compare ingredients, and do not say how far each could get. One training "
+        "each: the intervals cover the test images, not another training's luck.",
+        "Static attacks were made on the bare classifier and then shown to every pipeline; adaptive ones go through "
+        "the pipeline, each on all images, and the worst case counts what survives all of them.",
+    )
+
+
+def _static(plan: AblationPlan) -> tuple[Attack, ...]:
+    """The paper's FGSM, and the first of the adaptive attacks."""
+    return fgsm(Linf(DEFENDED["fgsm"])), _adaptive(plan)[0]
+
+
+def _adaptive(plan: AblationPlan) -> tuple[Attack, ...]:
+    """On the cross-entropy, on a loss that no scale of the logits flattens, and without gradients."""
+    threat = Linf(plan.eps)
+    return apgd(threat, steps=STEPS), apgd_dlr(threat, steps=STEPS), square(threat, queries=QUERIES)
+
+
+def _unaware(plan: AblationPlan, bench: Bench) -> Unaware:
+    @cache
+    def made() -> Mapping[str, Tensor]:
+        x, y = measure.on(bench.bare, bench.test)
+        how: dict[str, Any] = {"seed": plan.recipe.seed, "indices": bench.test.indices, "precision": "auto"}
+        return {attack.name: attack.with_goal(Worst())(bench.bare, x, y, **how).x for attack in _static(plan)}
+
+    return made
+
+
+def _relay(observe: Callable[[Done], None], at: int, of: int, title: str) -> measure.Observer:
+    return lambda now: observe(Done(at + now.done / max(1, now.total), of, title))
+
+
+def _journaled(
+    plan: AblationPlan, test: Images, unaware: Unaware, entry: _Entry, observe: measure.Observer
+) -> list[Row]:
+    """The rows of one line, measured if the run folder does not hold them for these weights, images and attacks."""
+    path = plan.out / "rows" / plan.dataset / f"ablation-{entry.key}.json"
+    whose = {
+        "weights": weights.digest(entry.pipeline),
+        "images": [len(test), plan.recipe.seed],
+        "attacks": [repr(attack) for attack in (*_static(plan), *_adaptive(plan))],
+        "note": entry.note,
+    }
+    if path.is_file():
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if known["whose"] == whose:
+            return [Row(**row) for row in known["rows"]]
+    rows = list(_rows(plan, test, unaware, entry, observe))
+    content = {"whose": whose, "rows": [asdict(row) for row in rows]}
+    put_bytes(path, json.dumps(content, indent=1, ensure_ascii=False).encode())
+    return rows
+
+
+def _rows(
+    plan: AblationPlan, test: Images, unaware: Unaware, entry: _Entry, observe: measure.Observer
+) -> Iterator[Row]:
+    x, y = measure.on(entry.pipeline, test)
+    names = {"table": TABLE, "dataset": plan.dataset, "classifier": plan.classifier, "defence": entry.name}
+    names |= {"note": entry.note}
+
+    def row(correct: Tensor, attack: str, eps: float, protocol: str) -> Row:
+        return measure.row(correct, attack=attack, eps=eps, protocol=protocol, **names)
+
+    yield row(measure.right(entry.pipeline, x, y), "none", 0.0, "static")
+    for attack in _static(plan):
+        found = measure.right(entry.pipeline, unaware()[attack.name], y)
+        yield row(found, attack.name, float(attack.threat.eps), "static")
+    worst, listed = torch.ones_like(y, dtype=torch.bool), _adaptive(plan)
+    for at, attack in enumerate(listed):
+        hear = measure.part(observe, at, len(listed))
+        kept, _ = survive([attack], entry.pipeline, x, y, indices=test.indices, seed=plan.recipe.seed, observe=hear)
+        yield row(kept, attack.name, float(attack.threat.eps), "adaptive")
+        worst &= kept
+    yield row(worst, WORST, plan.eps, "adaptive")

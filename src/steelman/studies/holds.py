@@ -1,0 +1,132 @@
+"""What holds when the attacker knows it: clean, static, adaptive and certified accuracy of the defences that matter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from steelman import defences, models
+from steelman.attacks import AnyAttack, Progress, autoattack, standard
+from steelman.data import Images
+from steelman.evaluation import measure
+from steelman.evaluation.attacker import DRAWS
+from steelman.evaluation.evaluate import evaluate
+from steelman.evaluation.records import WORST, Case, Row
+from steelman.evaluation.run import Now
+from steelman.norms import Linf
+from steelman.studies import lineup
+from steelman.studies.lineup import RADII, Entrant
+
+TABLE = "holds"
+
+PUBLISHED = "conv-autoencoder-pgd"
+"""The paper's purifier."""
+
+PURIFIERS = (PUBLISHED, "unet", "robust-autoencoder", "certified-autoencoder")
+CLASSIFIERS = ("cnn-linf", "lenet-linf")
+"""Trained to hold by themselves, for comparison."""
+
+COST = 5000
+"""Passes for each image, roughly: from a few for what breaks at once to the thousands that a survivor takes."""
+
+_PARTS = 1000
+
+
+def attacks(dataset: str, *, random: bool = False) -> tuple[AnyAttack, ...]:
+    """Returns the cascades whose worst case counts, at the data set's Linf radius, the cheaper one first.
+
+    random: of a pipeline that answers at random, for which AutoAttack's authors have a version of its own.
+    """
+    threat = Linf(RADII[dataset][0])
+    return standard(threat), autoattack(threat, version="rand" if random else "standard")
+
+
+def entrants(dataset: str, names: tuple[str, ...] = PURIFIERS, classifiers: tuple[str, ...] = ()) -> Iterator[Entrant]:
+    """Yields the plain `cnn`, then those of the named purifiers that ship, before it, and of the named classifiers."""
+    plain = models.load(f"{dataset}/cnn")
+    yield Entrant("none", "cnn", plain)
+    for name in names:
+        if f"{dataset}/{name}" in defences.shipped():
+            yield lineup.guarded(dataset, name, plain)
+    for name in classifiers:
+        if f"{dataset}/{name}" in models.shipped():
+            yield lineup.trained(dataset, name)
+
+
+def rows(
+    entrant: Entrant,
+    images: Images,
+    *,
+    dataset: str,
+    bare: nn.Module,
+    folder: Path | None,
+    seed: int,
+    observe: measure.Observer,
+) -> list[Row]:
+    """Returns four figures of one defence: clean, static, adaptive and certified, each over all of the images.
+
+    bare: the classifier that one attacks who knows of no defence; what is made on it gives the static figure.
+    folder: where the evaluation is journaled; a killed one goes on there.
+    The adaptive figure is what survives everything: the cascades through the pipeline, and what was made unaware.
+    """
+
+    random = measure.is_random(entrant.pipeline, *measure.on(entrant.pipeline, images))
+
+    def hear(now: Now) -> None:
+        share = (now.at + now.progress.done / max(1, now.progress.total)) / now.of
+        observe(Progress(round(_PARTS * share), _PARTS, now.progress.broken))
+
+    found = evaluate(
+        entrant.pipeline,
+        images,
+        attacks(dataset, random=random),
+        undefended=bare,
+        name=entrant.classifier,
+        defence=entrant.name,
+        seed=seed,
+        pictures=0,
+        curve=False,
+        check=False,
+        folder=folder and folder / (entrant.name if entrant.classifier == "cnn" else entrant.classifier),
+        observe=hear,
+    )
+    (case,) = found.cases
+    note = " ".join(filter(None, (entrant.note, _AVERAGED if random else "")))
+
+    def row(held: list[bool], attack: str, protocol: str, note: str) -> Row:
+        return measure.row(
+            torch.tensor(held),
+            table=TABLE,
+            dataset=dataset,
+            classifier=entrant.classifier,
+            defence=entrant.name,
+            attack=attack,
+            eps=0.0 if attack == "none" else case.eps,
+            protocol=protocol,
+            norm=case.norm,
+            note=note,
+        )
+
+    return [
+        row([sample.clean for sample in case.samples], "none", "static", note),
+        row([bool(sample.static) for sample in case.samples], "pgd", "static", note),
+        row([sample.kept for sample in case.samples], WORST, "adaptive", note),
+        row([bool(sample.certified) for sample in case.samples], WORST, "certified", _unproved(case)),
+    ]
+
+
+_AVERAGED = (
+    f"Random: attacked and judged by the mean of {DRAWS} answers, by AutoAttack in its version for random models."
+)
+
+
+def _unproved(case: Case) -> str:
+    """Why nothing is proved; "" where something is."""
+    if case.bracket.certified is None:
+        return f"Nothing is proved. {case.bracket.why}".strip()
+    return (
+        "" if case.bracket.certified else "Interval bounds and CROWN-IBP prove none of what a few steps of PGD leave."
+    )
