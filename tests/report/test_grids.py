@@ -32,7 +32,7 @@ def four(row: Rows, defence: str, *shares: float, **changes: Any) -> list[Row]:
 def test_a_line_of_what_holds_is_a_defence(row: Rows, evaluation: Runs) -> None:
     rows = [*four(row, "none", 0.99, 0.0, 0.0, 0.0), *four(row, "robust-autoencoder", 0.98, 0.97, 0.9, 0.85)]
     (table,) = tables(evaluation(*rows))
-    assert table.headers == ("Defence", "clean", "static", "adaptive worst", "certified")
+    assert table.headers == ("Defence", "clean", "static, PGD at ε 0.30", "adaptive worst", "certified")
     assert [line[0] for line in table.rows] == ["no defence", "robust-autoencoder"]
     assert table.rows[1][3].startswith("90.00 [")
     assert table.rows[0][4].endswith("¹")

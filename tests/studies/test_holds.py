@@ -14,7 +14,7 @@ from steelman import Linf, data, defences, models, training
 from steelman.attacks import AnyAttack, apgd, pgd
 from steelman.errors import InputError
 from steelman.evaluation.bench import Bench
-from steelman.evaluation.records import OURS, PAPERS, WORST, read
+from steelman.evaluation.records import OURS, PAPERS, WORST, Evaluation, read
 from steelman.report import tables, to_html
 from steelman.studies import facing, holds
 from steelman.studies.lineup import Entrant
@@ -45,7 +45,8 @@ def bare() -> nn.Module:
 
 
 def measured(entrant: Entrant, images: data.Images, bare: nn.Module, folder: Path | None = None) -> list[holds.Row]:
-    return holds.rows(entrant, images, dataset="mnist", bare=bare, folder=folder, seed=0, observe=lambda now: None)
+    how = {"dataset": "mnist", "bare": bare, "unaware": {}, "folder": folder, "seed": 0}
+    return holds.rows(entrant, images, **how, observe=lambda now: None)
 
 
 def test_of_a_purifier_there_are_four_figures_of_the_same_images(images: data.Images, bare: nn.Module) -> None:
@@ -64,6 +65,23 @@ def test_of_a_purifier_there_are_four_figures_of_the_same_images(images: data.Im
     rows = measured(paper, images, bare)
     assert all("mean of 10 answers" in row.note for row in rows[:-1])
     assert "Nothing is proved. It answers at random" in rows[-1].note
+
+
+def test_the_papers_own_attacks_are_static_figures_too(images: data.Images, bare: nn.Module) -> None:
+    made = holds.published_attacks(bare, images, seed=0)
+    assert [*made] == [("fgsm", 0.6), ("pgd", 0.15)]
+    for (_, eps), hurt in made.items():
+        assert (hurt - images.x).abs().max() <= eps + 1e-6
+    _, unet = holds.entrants("mnist", ("unet",))
+    how = {"dataset": "mnist", "bare": bare, "unaware": made, "folder": None, "seed": 0}
+    rows = holds.rows(unet, images, **how, observe=lambda now: None)
+    found = {(row.attack, row.eps): row for row in rows if row.protocol == "static"}
+    assert [*found] == [("none", 0.0), ("pgd", 0.3), ("fgsm", 0.6), ("pgd", 0.15)]
+    pipeline = defences.guard(defences.load("mnist/unet"), bare)
+    for key, hurt in made.items():
+        assert found[key].accuracy == float((pipeline(hurt).argmax(1) == images.y).double().mean())
+    (table,) = tables(Evaluation(title="t", rows=tuple(rows), pictures=(), settings={}, versions={}))
+    assert table.headers[1:4] == ("clean", "static, PGD at ε 0.30", "static, FGSM at ε 0.60")
 
 
 def test_what_is_proved_is_counted_and_needs_no_reason(images: data.Images, bare: nn.Module) -> None:
@@ -157,7 +175,8 @@ def test_reproduce_draws_the_grid_and_the_picture(tmp_path: Path, monkeypatch: p
     evaluation.write(tmp_path)
     evaluation = read(tmp_path)
     (table,) = tables(evaluation)
-    assert table.headers == ("Defence", "clean", "static", "adaptive worst", "certified")
+    known = ("static, PGD at ε 0.30", "static, FGSM at ε 0.60", "static, PGD at ε 0.15")
+    assert table.headers == ("Defence", "clean", *known, "adaptive worst", "certified")
     assert [line[0] for line in table.rows] == ["no defence", *(e.name for e in list(holds.entrants("mnist"))[1:])]
     assert "n = 6 images" in table.caption
     assert "Protocol" not in table.caption

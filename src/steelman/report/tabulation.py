@@ -25,7 +25,7 @@ _OURS = {
 }
 _ACROSS = {"holds": ("figure",)}
 _ALSO = {
-    "holds": "Static: PGD on the bare cnn, shown to the defence. Adaptive worst: what survives that and the cascades "
+    "holds": "Static: made on the bare cnn, shown to the defence. Adaptive worst: what survives that and the cascades "
     "standard and AutoAttack through the whole pipeline. Certified: what is proved to survive any change in the ball.",
     "breadth": "Each attack goes through the whole pipeline. Seen in training: FGSM and PGD in L∞, at some of these ε. "
     "Nothing else was, though APGD and Square work inside a ball that was trained on.",
@@ -93,7 +93,8 @@ def _wide(name: str, data: str, rows: list[Row]) -> Table:
 
 
 def _radius(rows: list[Row]) -> str:
-    balls = dict.fromkeys(wording.ball(row.norm, row.eps) for row in rows if not wording.is_clean(row))
+    known = [row for row in rows if not wording.is_clean(row) and row.protocol != "static"]
+    balls = dict.fromkeys(wording.ball(row.norm, row.eps) for row in known)
     return f"{', '.join(balls)}." if balls else ""
 
 

@@ -42,8 +42,10 @@ def strength(row: Row) -> str:
 
 
 def figure(row: Row) -> str:
-    """Returns which of the four figures of a defence a row is, as the head of a column."""
-    return "clean" if is_clean(row) else {"adaptive": "adaptive worst"}.get(row.protocol, row.protocol)
+    """Returns which figure of a defence a row is, as the head of a column."""
+    if is_clean(row):
+        return "clean"
+    return {"adaptive": "adaptive worst", "static": f"static, {strength(row)}"}.get(row.protocol, row.protocol)
 
 
 def attacked(row: Row) -> str:

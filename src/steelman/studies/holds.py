@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from steelman import defences, models
 from steelman.attacks import AnyAttack, Progress, autoattack, standard
@@ -19,6 +19,8 @@ from steelman.evaluation.run import Now
 from steelman.norms import Linf
 from steelman.studies import lineup
 from steelman.studies.lineup import RADII, Entrant
+from steelman.studies.protocols import STATIC
+from steelman.studies.published import DEFENDED
 
 TABLE = "holds"
 
@@ -56,19 +58,29 @@ def entrants(dataset: str, names: tuple[str, ...] = PURIFIERS, classifiers: tupl
             yield lineup.trained(dataset, name)
 
 
+def published_attacks(bare: nn.Module, images: Images, *, seed: int) -> dict[tuple[str, float], Tensor]:
+    """Returns what the paper's two attacks, at the ε of its table 2, make of images on a bare classifier, (N, *S)."""
+    x, y = measure.on(bare, images)
+    return {
+        (name, eps): STATIC.run(STATIC.attack(name, eps), bare, x, y, seed=seed).x for name, eps in DEFENDED.items()
+    }
+
+
 def rows(
     entrant: Entrant,
     images: Images,
     *,
     dataset: str,
     bare: nn.Module,
+    unaware: Mapping[tuple[str, float], Tensor],
     folder: Path | None,
     seed: int,
     observe: measure.Observer,
 ) -> list[Row]:
-    """Returns four figures of one defence: clean, static, adaptive and certified, each over all of the images.
+    """Returns the figures of one defence: clean, static, adaptive and certified, each over all of the images.
 
-    bare: the classifier that one attacks who knows of no defence; what is made on it gives the static figure.
+    bare: the classifier that one attacks who knows of no defence; what is made on it gives the static figures.
+    unaware: what `published_attacks` made of these images, for the paper's own two.
     folder: where the evaluation is journaled; a killed one goes on there.
     The adaptive figure is what survives everything: the cascades through the pipeline, and what was made unaware; its
     note says whether the trust checks believe it.
@@ -99,23 +111,30 @@ def rows(
     (case,) = found.cases
     note = " ".join(filter(None, (entrant.note, _AVERAGED if random else "")))
 
-    def row(held: list[bool], attack: str, protocol: str, note: str) -> Row:
+    def row(held: Iterable[bool], attack: str, protocol: str, note: str, eps: float = case.eps) -> Row:
         return measure.row(
-            torch.tensor(held),
+            torch.tensor(list(held)),
             table=TABLE,
             dataset=dataset,
             classifier=entrant.classifier,
             defence=entrant.name,
             attack=attack,
-            eps=0.0 if attack == "none" else case.eps,
+            eps=0.0 if attack == "none" else eps,
             protocol=protocol,
             norm=case.norm,
             note=note,
         )
 
+    _, y = measure.on(entrant.pipeline, images)
+    draws = DRAWS if random else 1
+    papers = {
+        key: measure.right(entrant.pipeline, hurt.to(y.device), y, seed=seed, draws=draws)
+        for key, hurt in unaware.items()
+    }
     return [
         row([sample.clean for sample in case.samples], "none", "static", note),
         row([bool(sample.static) for sample in case.samples], "pgd", "static", note),
+        *(row(held.tolist(), name, "static", note, eps) for (name, eps), held in papers.items()),
         row(
             [sample.kept for sample in case.samples], WORST, "adaptive", " ".join(filter(None, (note, _trusted(case))))
         ),

@@ -56,8 +56,15 @@ def _holding(plan: Plan, dataset: str, images: Images) -> Iterator[Cell]:
     bare = models.load(f"{dataset}/cnn").to(plan.device)
     how: dict[str, Any] = {"dataset": dataset, "bare": bare, "folder": plan.out / holds.TABLE / dataset}
 
+    @cache
+    def unaware() -> Mapping[tuple[str, float], Tensor]:
+        return holds.published_attacks(bare, images, seed=plan.seed)
+
     def later(entrant: Entrant) -> Callable[[Hear], Found]:
-        return lambda hear: (holds.rows(entrant, images, **how, seed=plan.seed, observe=hear), [])
+        return lambda hear: (
+            holds.rows(entrant, images, **how, unaware=unaware(), seed=plan.seed, observe=hear),
+            [],
+        )
 
     def shown(hear: Hear) -> Found:
         theirs, ours = (_on(plan.device, entrant) for entrant in facing.pair(dataset))
