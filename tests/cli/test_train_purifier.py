@@ -57,6 +57,17 @@ def test_a_robust_one_is_trained_through_the_pipeline(own: Path) -> None:
     assert purifier.settings["judge"] == "cnn"
 
 
+def test_a_training_can_start_from_another(own: Path) -> None:
+    setting = ("--eps", 0.1, "--set", "early=0", "steps=1", "width=2", "hidden=6", "paint=2", "style=3")
+    assert train("robust-autoencoder", *setting) == 0
+    (own / "p.safetensors").rename(own / "first.safetensors")
+    first = weights.read(own / "first.safetensors")[0]
+    assert train("robust-autoencoder", *setting, "--start", "first.safetensors", "--rate", 1e-12) == 0
+    again = weights.read(own / "p.safetensors")[0]
+    assert torch.allclose(again["judge.head.weight"], first["judge.head.weight"], atol=1e-6)
+    assert train("robust-autoencoder", *setting, "--start", "c.safetensors") == 2
+
+
 def test_a_certified_one_draws_images_of_the_data(own: Path) -> None:
     assert train("certified-autoencoder", "--eps", 0.1, "--set", "width=2", "hidden=6", "clean=0.2") == 0
     purifier = defences.load(own / "p.safetensors")

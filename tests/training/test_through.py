@@ -79,13 +79,11 @@ def test_the_loss_is_the_papers_and_ours_part_by_part():
 def test_early_the_attack_sees_the_purifiers_own_reading_alone():
     frozen, model, (x, y) = classifier(), Judging(), batch()
     objective = through(frozen, early=0.5, weights=Weights(clean=0.3, own=2.0, fidelity=0.0))
-    bad = stepped(model.judge, x, y)
-    own = 2 * (F.cross_entropy(model.judge(bad), y) + 0.3 * F.cross_entropy(model.judge(x), y))
-    assert torch.allclose(objective.loss(model, (x, y), 0.49), own, rtol=1e-5)
-    bad = stepped(nn.Sequential(model, frozen), x, y)
-    own = 2 * (F.cross_entropy(model.judge(bad), y) + 0.3 * F.cross_entropy(model.judge(x), y))
-    read = F.cross_entropy(frozen(model(bad)), y) + 0.3 * F.cross_entropy(frozen(model(x)), y)
-    assert torch.allclose(objective.loss(model, (x, y), 0.5), own + read, rtol=1e-5)
+    for done, target in ((0.49, model.judge), (0.5, nn.Sequential(model, frozen))):
+        bad = stepped(target, x, y)
+        own = 2 * (F.cross_entropy(model.judge(bad), y) + 0.3 * F.cross_entropy(model.judge(x), y))
+        read = F.cross_entropy(frozen(model(bad)), y) + 0.3 * F.cross_entropy(frozen(model(x)), y)
+        assert torch.allclose(objective.loss(model, (x, y), done), own + read, rtol=1e-5)
 
 
 def test_the_worst_that_bounds_leave_possible_can_be_learnt_from():

@@ -71,7 +71,7 @@ def variants() -> tuple[Variant, ...]:
         Variant(
             "early-only",
             "never through both",
-            "early=1: only the purifier's own reading is ever attacked, and the classifier is never asked.",
+            "early=1: only the purifier's own reading is ever attacked.",
             {"early": 1.0},
         ),
         Variant("one-step", "one step", "steps=1: the attack of the training is a single step.", {"steps": 1}),

@@ -44,6 +44,9 @@ def add(command: argparse.ArgumentParser) -> None:
         "--set", nargs="+", default=[], metavar="NAME=VALUE", help="other settings of theirs, as in steps=10 reach=1.1"
     )
     command.add_argument(
+        "--start", type=Path, help="robust- and certified-autoencoder: weights to go on from, as of an earlier training"
+    )
+    command.add_argument(
         "--generator", help="defense-gan-encoder: the defense-gan whose generator it is for (the shipped one)"
     )
 
@@ -157,7 +160,7 @@ def _built(
     options: argparse.Namespace, images: Data, recipe: Recipe, takes: tuple[str, ...]
 ) -> tuple[nn.Module, dict[str, Any]]:
     """The purifier as --set builds it, and what --set says of its training."""
-    from steelman import defences, training
+    from steelman import defences, training, weights
 
     name = options.purifier
     (channels, side, _), classes = images.test.shape, images.test.num_classes
@@ -166,6 +169,8 @@ def _built(
     built = {key: settings.pop(key) for key in builds & settings.keys()}
     with training.seeded(recipe.seed):
         purifier = defences.build(name, channels=channels, side=side, classes=classes, **built)
+    if options.start is not None:
+        weights.fill(purifier, options.start)
     return purifier, settings
 
 

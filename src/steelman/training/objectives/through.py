@@ -78,7 +78,7 @@ class Through:
     """Purify what an attack makes that goes through purifier and classifier together; judged by what withstands one.
 
     Attacked in evaluation mode, as it is after every step. For the first part of the training an attack may go through
-    the purifier's own reading alone, which costs a fraction and teaches it to see; nothing then passes the classifier.
+    the purifier's own reading alone, which costs a fraction and teaches it to see; the loss goes through both throughout.
 
     classifier: frozen, in evaluation mode; who does not know of the purifier attacks it alone.
     together: what is trained is the pipeline, whose classifier, a copy of that one, learns too.
@@ -169,8 +169,6 @@ class Through:
             some = slice(0, len(x), 2)
             worst = worst_logits(_judge(purifier), x[some], y[some], threat)
             total = total + weights.bounds * F.cross_entropy(worst, y[some])
-        if done < self.early:
-            return total
         logits = answered(classifier, drawn)
         total = total + self._read(logits, labels, sizes, counts)
         attacked, clean, _ = logits.split(sizes)
