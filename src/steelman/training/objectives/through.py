@@ -78,7 +78,7 @@ class Through:
     """Purify what an attack makes that goes through purifier and classifier together; judged by what withstands one.
 
     Attacked in evaluation mode, as it is after every step. For the first part of the training an attack may go through
-    the purifier's own reading alone, which costs a fraction and teaches it to see; the loss goes through both throughout.
+    the purifier's own reading alone, which costs a fraction and teaches it to see. The loss goes through both always.
 
     classifier: frozen, in evaluation mode; who does not know of the purifier attacks it alone.
     together: what is trained is the pipeline, whose classifier, a copy of that one, learns too.
