@@ -121,6 +121,7 @@ def robust_autoencoder(
     threat: Threat | Ball,
     recipe: Recipe = ROBUST_AUTOENCODER,
     steps: int = 7,
+    shift: int = 1,
     checkpoint: Path | None = None,
     device: str = "cpu",
     observe: Observer | None = None,
@@ -129,10 +130,11 @@ def robust_autoencoder(
     """Returns a purifier trained through itself and a frozen classifier, to hold when the attacker knows both.
 
     classifier: attacked and read, never trained.  threat, steps, settings: as `through` has them.
+    shift: of the augmentation, in pixels.
     """
     read = weights.digest(classifier)
     classifier = folded(classifier).to(device).requires_grad_(False)
-    objective = through(classifier, threat, steps=steps, **{"augment": augmentation(data), **settings})  # type: ignore[arg-type]
+    objective = through(classifier, threat, steps=steps, **{"augment": augmentation(data, shift), **settings})  # type: ignore[arg-type]
     told = {"defence": name, "classifier": read}
     return fitted(
         model, objective, data, recipe, told, judged=500, checkpoint=checkpoint, device=device, observe=observe
@@ -149,16 +151,18 @@ def certified_autoencoder(
     recipe: Recipe = CERTIFIED_AUTOENCODER,
     reach: float = 1.0,
     clean: float = 0.5,
+    shift: int = 0,
     checkpoint: Path | None = None,
     device: str = "cpu",
     observe: Observer | None = None,
 ) -> Trained:
     """Returns a purifier whose reading is trained on its own bounds, and that draws what the classifier reads best.
 
-    threat: inside which it is to be certified.  reach, clean: as `Certified` has them.
+    threat: inside which it is to be certified.  reach, clean: as `Certified` has them.  shift: of the augmentation, in
+    pixels; bounds leave a small network little room for it.
     """
     classifier = classifier.to(device).eval().requires_grad_(False)
-    objective = Certified(threat=Threat.of(threat), reach=reach, clean=clean, classify=augmentation(data))
+    objective = Certified(threat=Threat.of(threat), reach=reach, clean=clean, classify=augmentation(data, shift))
     told = {"defence": name, "classifier": weights.digest(classifier)}
     kept, _ = split(data, recipe.seed)
     model.learn(kept.x, kept.y, clearly(classifier, kept))
@@ -188,6 +192,6 @@ def clearly(classifier: nn.Module, images: Images) -> Tensor:
     return torch.cat(leads)
 
 
-def augmentation(data: Data) -> Classify:
-    """Returns how the images of a data set are shifted, and mirrored where that changes no meaning."""
-    return Classify(shift=1, flip=data.name in MIRRORED)
+def augmentation(data: Data, shift: int = 1) -> Classify:
+    """Returns shifts of so many pixels, and mirrored images where the data set is known to mean the same in a mirror."""
+    return Classify(shift=shift, flip=data.name in MIRRORED)

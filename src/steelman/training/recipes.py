@@ -33,7 +33,7 @@ MAGNET = Recipe(epochs=100, batch_size=256, optimiser="adam", rate=1e-3, schedul
 """Source: code of Meng & Chen 2017 (MagNet), for MNIST."""
 
 ROBUST_AUTOENCODER = Recipe(epochs=20, rate=4e-3, weight_decay=0.02, average=0.998, clip=5.0)
-CERTIFIED_AUTOENCODER = Recipe(epochs=50, rate=2e-3, average=0.998, clip=8.0)
+CERTIFIED_AUTOENCODER = Recipe(epochs=50, rate=1e-3, average=0.998, clip=8.0)
 
 DETECTOR = Recipe(epochs=8, rate=4e-3, weight_decay=0.01, average=0.99)
 

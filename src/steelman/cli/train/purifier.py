@@ -224,6 +224,7 @@ _TRAIN = {
 
 _ROBUST = (
     "steps",
+    "shift",
     "reach",
     "early",
     "ramp",
@@ -236,5 +237,5 @@ _ROBUST = (
     "consistency",
     "pairing",
 )
-_CERTIFIED = ("reach", "clean")
+_CERTIFIED = ("reach", "clean", "shift")
 """Settings of a training; how the purifier is built comes besides."""
