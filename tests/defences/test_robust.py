@@ -7,6 +7,7 @@ from torch import nn
 from steelman import bounds
 from steelman.defences import CertifiedAutoencoder, RobustAutoencoder, guard
 from steelman.errors import InputError
+from steelman.evaluation.attacker import knowing
 
 
 def images(n=6):
@@ -85,6 +86,23 @@ def test_its_trace_leads_a_gradient_through_where_the_drawing_is_flat():
     purifier, x = certified(lead=1e-4), images().requires_grad_()
     purifier(x).pow(2).sum().backward()
     assert not (x.grad.flatten(1) == 0).all(1).any()
+
+
+def test_its_stand_in_is_flat_nowhere_and_draws_the_same_where_one_class_is_sure():
+    purifier, x = certified(lead=1e-4), images()
+    (stand_in,) = purifier.stand_ins().values()
+    with torch.no_grad():
+        expected = torch.einsum("nk,kchw->nchw", purifier.judge(x).softmax(1), purifier.examples)
+        assert torch.allclose(stand_in(x), expected, atol=1e-6)
+        purifier.judge.head.weight.mul_(1e4)
+        assert torch.allclose(stand_in(x), purifier(x), atol=1e-4)
+
+
+def test_an_attacker_who_knows_takes_the_stand_in():
+    purifier, x = certified(lead=1e-4), images()
+    attacker = knowing(_with_affine(purifier), x, torch.zeros(6, dtype=torch.int64))
+    assert any("shares" in way.title for way in attacker.ways)
+    assert not attacker.blind
 
 
 def test_it_draws_the_clearest_image_of_each_class():

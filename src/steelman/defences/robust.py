@@ -127,6 +127,10 @@ class CertifiedAutoencoder(nn.Module):
         drawn: Tensor = (told + trace).to(x.dtype) @ self.examples.flatten(1)
         return drawn.view(len(x), *self.examples.shape[1:])
 
+    def stand_ins(self) -> dict[str, nn.Module]:
+        """Returns what an attacker differentiates in its place: a drawing by shares, which is flat nowhere."""
+        return {"shares": _Shares(self)}
+
     def learn(self, x: Tensor, y: Tensor, clear: Tensor) -> None:
         """Takes the clearest image of each class as what is drawn of it.
 
@@ -140,6 +144,19 @@ class CertifiedAutoencoder(nn.Module):
                     f"expected an image of class {label} that the classifier reads right, found none in {len(own)}"
                 )
             self.examples[label] = x[own[clear[own].argmax()]]
+
+
+class _Shares(nn.Module):
+    """Draws every class by the softmax of the judge's logits."""
+
+    def __init__(self, whole: CertifiedAutoencoder) -> None:
+        super().__init__()
+        self.whole = whole
+
+    def forward(self, x: Tensor) -> Tensor:
+        shares = self.whole.judge(x).softmax(1).to(x.dtype)
+        drawn: Tensor = shares @ self.whole.examples.flatten(1)
+        return drawn.view(len(x), *self.whole.examples.shape[1:])
 
 
 _SOFT = 30.0
