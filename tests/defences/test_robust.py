@@ -105,6 +105,14 @@ def test_an_attacker_who_knows_takes_the_stand_in():
     assert not attacker.blind
 
 
+@pytest.mark.parametrize("kind", [RobustAutoencoder, CertifiedAutoencoder])
+def test_an_attacker_is_told_that_the_ramps_gradient_is_a_stand_in(kind):
+    torch.manual_seed(0)
+    purifier = kind(width=2, hidden=8).eval()
+    stage, _ = knowing(guard(purifier, Brightness()), images(), torch.zeros(6, dtype=torch.int64)).stages
+    assert stage.gradient == "BPDA"
+
+
 def test_it_draws_the_clearest_image_of_each_class():
     purifier = certified()
     x, y, clear = images(40), torch.arange(40) % 10, torch.arange(40.0)

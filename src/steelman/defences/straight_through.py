@@ -16,6 +16,9 @@ class StraightThrough(nn.Module):
     Source: Athalye et al. 2018 (Obfuscated gradients), section 4.1 (backward pass differentiable approximation).
     """
 
+    stands_in = True
+    """Whoever differentiates this module gets another's gradient, and is told so."""
+
     def __init__(self, stage: Callable[[Tensor], Tensor], backward: Callable[[Tensor], Tensor] | None = None) -> None:
         super().__init__()
         self.stage = stage

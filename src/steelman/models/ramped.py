@@ -23,6 +23,9 @@ class Ramp(nn.Module):
     learn by the exact slope.
     """
 
+    stands_in = True
+    """The gradient is a stand-in's, and says so to an attacker who asks."""
+
     def __init__(self, low: float = 0.0, high: float = 1.0) -> None:
         super().__init__()
         self.low = nn.Parameter(torch.tensor(low))
