@@ -6,6 +6,7 @@ from torch import nn
 
 from steelman import bounds
 from steelman.defences import CertifiedAutoencoder, RobustAutoencoder, guard
+from steelman.defences.robust import drawn
 from steelman.errors import InputError
 from steelman.evaluation.attacker import knowing
 
@@ -25,9 +26,9 @@ class Brightness(nn.Module):
         return -100 * (means - torch.arange(10) / 9) ** 2
 
 
-def certified(**settings):
+def certified(trace=1e-6, **settings):
     torch.manual_seed(0)
-    purifier = CertifiedAutoencoder(width=2, hidden=8, **settings).eval()
+    purifier = CertifiedAutoencoder(width=2, hidden=8, trace=trace, **settings).eval()
     with torch.no_grad():
         purifier.judge.head.weight.mul_(30)
         purifier.examples.copy_((torch.arange(10) / 9)[:, None, None, None].expand(10, 1, 28, 28))
@@ -86,6 +87,16 @@ def test_its_trace_leads_a_gradient_through_where_the_drawing_is_flat():
     purifier, x = certified(lead=1e-4), images().requires_grad_()
     purifier(x).pow(2).sum().backward()
     assert not (x.grad.flatten(1) == 0).all(1).any()
+
+
+def test_a_drawing_stays_an_image_and_what_is_sure_is_told_as_it_says():
+    purifier, x = certified(lead=1e-4, trace=0.01), images()
+    purifier.judge.head.weight.data.mul_(100)
+    assert 0 <= float(purifier(x).detach().min()) < float(purifier(x).detach().max()) <= 1
+    told, most = purifier.sure()
+    expected = drawn(told, purifier.examples)[purifier.judge(x).argmax(1)]
+    apart = (purifier(x) - expected).abs().amax().item()
+    assert 0 < apart <= most * float(purifier.examples.flatten(1).sum(0).max())
 
 
 def test_its_stand_in_is_flat_nowhere_and_draws_the_same_where_one_class_is_sure():

@@ -7,10 +7,13 @@ from torch.nn import functional as F
 
 from steelman import bounds
 from steelman.data import Images
+from steelman.defences import CertifiedAutoencoder
 from steelman.errors import InputError
 from steelman.norms import Linf
+from steelman.threat import Threat
 from steelman.training import Certified, Recipe, fit
 from steelman.training.objectives import crown_ibp, ibp
+from steelman.training.purifiers import steadied
 
 EPS = 0.1
 
@@ -76,3 +79,33 @@ def test_a_network_trained_on_bounds_certifies_where_one_trained_on_labels_does_
 def test_settings_that_are_none_are_refused(wrong):
     with pytest.raises(InputError, match="expected"):
         Certified(threat=ibp(Linf(EPS)).threat, **wrong)
+
+
+def test_steadied_drawings_are_read_with_a_larger_proof_and_stay_near():
+    torch.manual_seed(0)
+    purifier = CertifiedAutoencoder(side=4, width=2, hidden=4, classes=3, trace=0.01).eval()
+    purifier.examples.copy_(torch.rand(3, 1, 4, 4))
+    classifier, begun = linear().eval().requires_grad_(False), purifier.examples.clone()
+
+    def proved():
+        told, trace = purifier.sure()
+        drawing = nn.Sequential(nn.Linear(3, 16, bias=False), nn.Unflatten(1, (1, 4, 4)), classifier).eval()
+        drawing[0].weight.data = purifier.examples.flatten(1).T
+        return -bounds.margins(drawing, told, torch.arange(3), Threat(Linf(trace)), "ibp")
+
+    before = proved()
+    steadied(purifier, classifier, far=0.1)
+    after = proved()
+    assert (after > before).all()
+    # of a linear classifier, every pixel goes as far as it may towards the class that it speaks for
+    assert float((purifier.examples - begun).abs().max()) <= 0.1 + 1e-6
+    rows = classifier[1].weight
+    sure = (rows[0] > rows[1]) & (rows[0] > rows[2])
+    expected = (begun[0].flatten()[sure] + 0.1).clamp(0, 1)
+    torch.testing.assert_close(purifier.examples[0].flatten()[sure], expected, atol=1e-3, rtol=0)
+
+
+def test_a_classifier_that_cannot_be_bounded_is_refused():
+    purifier = CertifiedAutoencoder(side=4, width=2, hidden=4, classes=3)
+    with pytest.raises(InputError, match="expected an operation with a bound"):
+        steadied(purifier, nn.Sequential(linear(), nn.Softmax(1)).eval())

@@ -84,8 +84,9 @@ class CertifiedAutoencoder(nn.Module):
     but for a trace, and any classifier that reads its few drawings right is certified on that ball, however fragile it
     is otherwise. Where classes are closer, what is drawn is paler, down to nothing.
 
-    The trace is `trace` of the judge's own reading: too little for an eye, or for a classifier, and enough that a
-    gradient leads through everywhere. A defence should not owe anything to an attacker who finds none.
+    The trace is `trace` of the judge's own reading: too little for an eye, and for a classifier before which the
+    drawings were made steady (`training.steadied`); enough that a loss rises along its gradient everywhere. A defence
+    should not owe anything to an attacker who finds none.
 
     width, hidden, depth: of the judge.  lead, trace: as above.
     Raises InputError for a setting out of its range.
@@ -102,12 +103,12 @@ class CertifiedAutoencoder(nn.Module):
         hidden: int = 100,
         depth: int = 0,
         lead: float = 0.1,
-        trace: float = 1e-6,
+        trace: float = 1e-3,
     ) -> None:
         super().__init__()
         self.settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        if not lead > 0 or not 0 < trace < 1e-3:
-            raise InputError(f"expected lead > 0 and trace in (0, .001), got {lead!r} and {trace!r}")
+        if not lead > 0 or not 0 < trace <= 1e-2:
+            raise InputError(f"expected lead > 0 and trace in (0, .01], got {lead!r} and {trace!r}")
         self.channels, self.side, self.classes = channels, side, classes
         self.lead, self.trace = lead, trace
         self.judge = RampCNN(channels, classes, width, hidden, depth)
@@ -122,10 +123,14 @@ class CertifiedAutoencoder(nn.Module):
         bias = (head.bias[:, None] - head.bias).flatten() / self.lead
         ahead = F.linear(thought, weight, bias)
         behind = F.relu(1 - ahead).unflatten(1, (self.classes, self.classes)).sum(2) - 1  # less the class itself
-        told = F.relu(1 - behind) * (1 - 4 * self.trace) + self.trace
-        trace = torch.tanh(head(thought) / _SOFT) * (self.trace / self.classes)
-        drawn: Tensor = (told + trace).to(x.dtype) @ self.examples.flatten(1)
-        return drawn.view(len(x), *self.examples.shape[1:])
+        told = F.relu(1 - behind) * (1 - 2 * self.trace)
+        trace = (1 + torch.tanh(head(thought) / _SOFT)) * (self.trace / self.classes)
+        return drawn((told + trace).to(x.dtype), self.examples)
+
+    def sure(self) -> tuple[Tensor, float]:
+        """Returns what is told of each class where it is sure, (K, K), and by how much the trace can change that."""
+        among = torch.eye(self.classes, device=self.examples.device)
+        return among * (1 - 2 * self.trace) + self.trace / self.classes, self.trace / self.classes
 
     def stand_ins(self) -> dict[str, nn.Module]:
         """Returns what an attacker differentiates in its place: a drawing by shares, which is flat nowhere."""
@@ -146,6 +151,11 @@ class CertifiedAutoencoder(nn.Module):
             self.examples[label] = x[own[clear[own].argmax()]]
 
 
+def drawn(told: Tensor, examples: Tensor) -> Tensor:
+    """Returns images, (N, *S), each the sum of examples, (K, *S), by what is told of each, (N, K)."""
+    return (told @ examples.flatten(1)).view(len(told), *examples.shape[1:])
+
+
 class _Shares(nn.Module):
     """Draws every class by the softmax of the judge's logits."""
 
@@ -154,9 +164,7 @@ class _Shares(nn.Module):
         self.whole = whole
 
     def forward(self, x: Tensor) -> Tensor:
-        shares = self.whole.judge(x).softmax(1).to(x.dtype)
-        drawn: Tensor = shares @ self.whole.examples.flatten(1)
-        return drawn.view(len(x), *self.whole.examples.shape[1:])
+        return drawn(self.whole.judge(x).softmax(1).to(x.dtype), self.whole.examples)
 
 
 _SOFT = 30.0

@@ -10,7 +10,7 @@ from steelman.training.distilled import distilled
 from steelman.training.fit import Objective, Observer, Progress, fit
 from steelman.training.generators import defense_gan, defense_gan_encoder
 from steelman.training.objectives import Adversarial, Certified, Classify, Purify, Through, accuracy
-from steelman.training.purifiers import certified_autoencoder, purifier, robust_autoencoder, through
+from steelman.training.purifiers import certified_autoencoder, purifier, robust_autoencoder, steadied, through
 from steelman.training.recipe import Recipe
 from steelman.training.recipes import RECIPES, named
 from steelman.training.seeding import seeded
@@ -49,5 +49,6 @@ __all__ = [
     "robust_autoencoder",
     "seeded",
     "split",
+    "steadied",
     "through",
 ]

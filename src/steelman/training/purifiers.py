@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from steelman import weights
+from steelman import bounds, weights
 from steelman.attacks import Attack, Last, Worst, at_input, fgsm, pgd
 from steelman.attacks.guides import Guide
 from steelman.attacks.settings import count
 from steelman.data import Data, Images
 from steelman.defences import CertifiedAutoencoder
+from steelman.defences.robust import drawn
 from steelman.losses import Loss, cross_entropy
 from steelman.models import folded
 from steelman.norms import Ball, Linf
@@ -166,6 +167,7 @@ def certified_autoencoder(
     told = {"defence": name, "classifier": weights.digest(classifier)}
     kept, _ = split(data, recipe.seed)
     model.learn(kept.x, kept.y, clearly(classifier, kept))
+    steadied(model.to(device), classifier)
     return fitted(
         model,
         objective,
@@ -178,6 +180,41 @@ def certified_autoencoder(
         device=device,
         observe=observe,
     )
+
+
+def steadied(model: CertifiedAutoencoder, classifier: nn.Module, *, far: float = 0.2, steps: int = 120) -> None:
+    """Moves what a purifier draws to where bounds prove that a classifier reads it, whatever the trace in it.
+
+    far: by how much a pixel changes at most, in units of [0, 1] images.  steps: of Adam on the bounds of the margins.
+    Raises InputError for a classifier that cannot be bounded.
+    """
+    told, trace = model.sure()
+    labels, own = torch.arange(len(told), device=told.device), torch.eye(len(told), device=told.device).bool()
+    low, high = (model.examples - far).clamp(0, 1), (model.examples + far).clamp(0, 1)
+    drawing = _Drawing(model, classifier).eval()
+    optimiser = torch.optim.Adam(drawing.parameters(), 0.02)
+    for _ in range(steps):
+        worst = bounds.differences(drawing, told, labels, Threat(Linf(trace)), "ibp").masked_fill(own, -torch.inf)
+        (grad,) = torch.autograd.grad(worst.amax(1).sum(), drawing.examples)
+        drawing.examples.grad = grad
+        optimiser.step()
+        with torch.no_grad():
+            drawing.examples.copy_(drawing.examples.clamp(low, high))
+    model.examples.copy_(drawing.examples.detach())
+
+
+class _Drawing(nn.Module):
+    """From what is told of each class, (N, K), to a classifier's logits, with drawings that learn."""
+
+    def __init__(self, purifier: CertifiedAutoencoder, classifier: nn.Module) -> None:
+        super().__init__()
+        self.examples = nn.Parameter(purifier.examples.clone())
+        self._classifier = (classifier,)
+
+    def forward(self, told: Tensor) -> Tensor:
+        (classifier,) = self._classifier
+        logits: Tensor = classifier(drawn(told, self.examples))
+        return logits
 
 
 def clearly(classifier: nn.Module, images: Images) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from steelman.defences import StraightThrough
 from steelman.evaluation.checks.trajectory import loss, trajectory
 from steelman.evaluation.checks.trial import first
 
@@ -45,3 +46,36 @@ def test_a_loss_that_falls_cannot_be_trusted(subject, sound):
     found = loss(subject(nn.Sequential(Misleading(), *sound())))
     assert (found.check.outcome, found.check.says) == ("fail", "cannot tell")
     assert "rises on 0 of them" in found.check.measured
+
+
+class Bump(nn.Module):
+    """A margin that rises a little with the brightness and much, then falls again, between .5 and .55.
+
+    The gradient says that it only rises.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        margin = StraightThrough(self._margin, nn.Identity())(x.flatten(1).mean(1))
+        return torch.stack([torch.zeros_like(margin), margin], 1)
+
+    @staticmethod
+    def _margin(brightness: Tensor) -> Tensor:
+        return brightness - 1 + 1000 * (0.02 - (brightness - 0.525).abs()).relu()
+
+
+def grey(values: Tensor) -> Tensor:
+    return values.view(-1, 1, 1, 1).expand(-1, 1, 8, 8).contiguous()
+
+
+def test_a_rise_that_is_lost_again_cannot_be_trusted(subject):
+    found = loss(subject(Bump(), x=grey(torch.full((64,), 0.5)), holds=True))
+    assert (found.check.outcome, found.check.says) == ("fail", "cannot tell")
+    assert "rises on 64 of them, and on 0 it keeps" in found.check.measured
+
+
+def test_one_image_that_goes_back_does_not_hide_that_the_others_rise(subject):
+    values = torch.full((64,), 0.3)
+    values[0] = 0.5
+    found = loss(subject(Bump(), x=grey(values), holds=True))
+    assert found.check.outcome == "pass"
+    assert "on 63 it keeps" in found.check.measured

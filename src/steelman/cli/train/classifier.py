@@ -34,7 +34,9 @@ def add(command: argparse.ArgumentParser) -> None:
 def add_network(command: argparse.ArgumentParser) -> None:
     """Adds the options that name a classifier to train."""
     command.add_argument(
-        "--model", default="cnn", help="cnn, lenet, resnet18, vgg16, paper_vgg or package.module:factory (cnn)"
+        "--model",
+        default="cnn",
+        help="cnn, lenet, resnet18, vgg16, paper_vgg, ramp-cnn, ramp-resnet or package.module:factory (cnn)",
     )
     command.add_argument(
         "--model-set", nargs="+", default=[], metavar="NAME=VALUE", help="how it is built, as in width=16 denoise=mean"
