@@ -28,7 +28,7 @@ PUBLISHED = "conv-autoencoder-pgd"
 """The paper's purifier."""
 
 PURIFIERS = (PUBLISHED, "unet", "robust-autoencoder", "certified-autoencoder")
-CLASSIFIERS = ("cnn-linf", "lenet-linf")
+CLASSIFIERS = ("ramp-resnet-linf", "cnn-linf", "lenet-linf")
 """Trained to hold by themselves, for comparison."""
 
 COST = 5000
@@ -81,12 +81,13 @@ def rows(
 
     bare: the classifier that one attacks who knows of no defence; what is made on it gives the static figures.
     unaware: what `published_attacks` made of these images, for the paper's own two.
-    folder: where the evaluation is journaled; a killed one goes on there.
+    folder: where the evaluation is journaled, and its results stand; a killed one goes on there.
     The adaptive figure is what survives everything: the cascades through the pipeline, and what was made unaware; its
     note says whether the trust checks believe it.
     """
 
     random = measure.is_random(entrant.pipeline, *measure.on(entrant.pipeline, images))
+    place = folder and folder / (entrant.name if entrant.classifier == "cnn" else entrant.classifier)
 
     furthest = 0.0
 
@@ -105,10 +106,25 @@ def rows(
         seed=seed,
         pictures=0,
         curve=False,
-        folder=folder and folder / (entrant.name if entrant.classifier == "cnn" else entrant.classifier),
+        folder=place,
         observe=hear,
     )
-    (case,) = found.cases
+    if place is not None:
+        found.write(place)  # what a report or a model card is drawn of
+    return list(_rows(entrant, images, found.cases[0], dataset=dataset, unaware=unaware, seed=seed, random=random))
+
+
+def _rows(
+    entrant: Entrant,
+    images: Images,
+    case: Case,
+    *,
+    dataset: str,
+    unaware: Mapping[tuple[str, float], Tensor],
+    seed: int,
+    random: bool,
+) -> Iterator[Row]:
+    """A case as rows of the table, with the paper's own two attacks looked at here."""
     note = " ".join(filter(None, (entrant.note, _AVERAGED if random else "")))
 
     def row(held: Iterable[bool], attack: str, protocol: str, note: str, eps: float = case.eps) -> Row:
@@ -125,21 +141,15 @@ def rows(
             note=note,
         )
 
+    yield row([sample.clean for sample in case.samples], "none", "static", note)
+    yield row([bool(sample.static) for sample in case.samples], "pgd", "static", note)
     _, y = measure.on(entrant.pipeline, images)
-    draws = DRAWS if random else 1
-    papers = {
-        key: measure.right(entrant.pipeline, hurt.to(y.device), y, seed=seed, draws=draws)
-        for key, hurt in unaware.items()
-    }
-    return [
-        row([sample.clean for sample in case.samples], "none", "static", note),
-        row([bool(sample.static) for sample in case.samples], "pgd", "static", note),
-        *(row(held.tolist(), name, "static", note, eps) for (name, eps), held in papers.items()),
-        row(
-            [sample.kept for sample in case.samples], WORST, "adaptive", " ".join(filter(None, (note, _trusted(case))))
-        ),
-        row([bool(sample.certified) for sample in case.samples], WORST, "certified", _unproved(case)),
-    ]
+    for (name, eps), hurt in unaware.items():
+        held = measure.right(entrant.pipeline, hurt.to(y.device), y, seed=seed, draws=DRAWS if random else 1)
+        yield row(held.tolist(), name, "static", note, eps)
+    trusted = " ".join(filter(None, (note, _trusted(case))))
+    yield row([sample.kept for sample in case.samples], WORST, "adaptive", trusted)
+    yield row([bool(sample.certified) for sample in case.samples], WORST, "certified", _unproved(case))
 
 
 _AVERAGED = (
