@@ -21,7 +21,7 @@ from steelman.norms import Linf
 from steelman.report import tables, to_html
 from steelman.studies import ablation, workbench
 from steelman.studies.ablation import ablate
-from steelman.studies.ingredients import BASE, HalfTargeted, Variant, variants
+from steelman.studies.ingredients import BASE, VARIANTS, HalfTargeted, Variant
 from steelman.studies.paper import reproduce
 from steelman.studies.stage import Done, Plan
 from steelman.studies.workbench import AblationPlan, Bench
@@ -29,7 +29,7 @@ from steelman.training import Recipe, Through
 from steelman.training.objectives import Weights
 from steelman.training.purifiers import augmentation
 
-KEYS = [one.key for one in variants()]
+KEYS = [one.key for one in VARIANTS]
 FEW = ("base", "unet", "together")
 
 
@@ -74,7 +74,7 @@ def study(chosen: AblationPlan, heard: Heard | None = None) -> Evaluation:
 
 
 def variant(key: str) -> Variant:
-    return next(one for one in variants() if one.key == key)
+    return next(one for one in VARIANTS if one.key == key)
 
 
 @pytest.fixture(scope="module")
@@ -183,8 +183,8 @@ def test_every_variant_can_learn(key: str, done: float, bench: Bench) -> None:
 
 
 def test_names_and_files_are_different_and_every_change_is_told() -> None:
-    assert len(set(KEYS)) == len({one.name for one in variants()}) == len({one.says for one in variants()}) == 17
-    assert variants()[0].name == BASE
+    assert len(set(KEYS)) == len({one.name for one in VARIANTS}) == len({one.says for one in VARIANTS}) == 17
+    assert VARIANTS[0].name == BASE
 
 
 def test_half_of_the_images_are_attacked_towards_a_class() -> None:
@@ -218,7 +218,7 @@ def test_every_line_has_its_rows(evaluation: Evaluation) -> None:
     for row in evaluation.rows:
         assert (row.table, row.dataset, row.n, row.norm) == ("ablation", "mnist", 6, "Linf")
         assert row.ci_low <= row.accuracy <= row.ci_high
-        says = next((one.says for one in variants() if one.name == row.defence), "")
+        says = next((one.says for one in VARIANTS if one.name == row.defence), "")
         assert row.note.startswith(says)
         assert ("Trained in" in row.note) == bool(says)
     for name in names:

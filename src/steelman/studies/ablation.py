@@ -26,7 +26,7 @@ from steelman.files import put_bytes
 from steelman.norms import Linf
 from steelman.report.wording import duration
 from steelman.studies import workbench
-from steelman.studies.ingredients import BASE, Variant, variants
+from steelman.studies.ingredients import BASE, VARIANTS, Variant
 from steelman.studies.published import DEFENDED
 from steelman.studies.stage import Done, Watch
 from steelman.studies.workbench import AblationPlan, Bench
@@ -98,7 +98,7 @@ def ablate(plan: AblationPlan, watch: Watch, observe: Callable[[Done], None]) ->
 
 
 def _chosen(plan: AblationPlan) -> list[Variant]:
-    known = {one.key: one for one in variants()}
+    known = {one.key: one for one in VARIANTS}
     for key in plan.chosen:
         if key not in known:
             raise unknown("variant", key, known)

@@ -58,96 +58,92 @@ class HalfTargeted:
         return 1
 
 
-def variants() -> tuple[Variant, ...]:
-    """Returns every variant, the base first."""
-    return (
-        Variant("base", BASE, "As the weights that ship are trained, on a small budget."),
-        Variant(
-            "no-early",
-            "through both at once",
-            "early=0: the attack goes through purifier and classifier from the first step.",
-            {"early": 0.0},
-        ),
-        Variant(
-            "early-only",
-            "never through both",
-            "early=1: only the purifier's own reading is ever attacked.",
-            {"early": 1.0},
-        ),
-        Variant("one-step", "one step", "steps=1: the attack of the training is a single step.", {"steps": 1}),
-        Variant(
-            "one-step-early",
-            "one step first",
-            "early_steps=1: a single step while only the purifier's own reading is attacked, then as ours.",
-            {"early_steps": 1},
-        ),
-        Variant(
-            "consistency",
-            "with consistency",
-            "consistency=2: the divergence of answers to attacked images from those to clean ones, as in TRADES.",
-            {"consistency": 2.0},
-        ),
-        Variant(
-            "pairing",
-            "with logit pairing",
-            "pairing=0.5: the squared difference of the logits of attacked and of clean images.",
-            {"pairing": 0.5},
-        ),
-        Variant(
-            "no-fidelity",
-            "without reconstruction",
-            "fidelity=0: what is drawn need not look like the clean image.",
-            {"fidelity": 0.0},
-        ),
-        Variant(
-            "no-clean", "without clean images", "clean=0: how clean images are read counts nothing.", {"clean": 0.0}
-        ),
-        Variant(
-            "no-unaware",
-            "without unaware attacks",
-            "portion=0: no image is attacked on the bare classifier, at large eps or small.",
-            {"portion": 0.0},
-        ),
-        Variant(
-            "no-ramp",
-            "without the ramp",
-            "The ends of the ramp stay at 0 and 1, where it leaves images as they are.",
-            ramp=False,
-        ),
-        Variant(
-            "no-average",
-            "without averaging",
-            "average=0: the last weights of an epoch are kept, not their moving average.",
-            recipe={"average": 0.0},
-        ),
-        Variant(
-            "eps-at-once", "all of eps at once", "ramp=0: eps does not rise, it is there from the start.", {"ramp": 0.0}
-        ),
-        Variant(
-            "no-augmentation",
-            "without augmentation",
-            "augment: images are neither shifted nor mirrored.",
-            {"augment": Classify()},
-        ),
-        Variant(
-            "half-targeted",
-            "half on targeted margins",
-            "loss: half of the images are attacked on the margin of a random wrong class, half on the cross-entropy.",
-            {"loss": HalfTargeted()},
-        ),
-        Variant(
-            "unet",
-            "a U-Net",
-            "purifier: the U-Net, which has no reading of its own, so that early=0 too; compare it with “through both "
-            "at once”.",
-            {"early": 0.0},
-            purifier="unet",
-        ),
-        Variant(
-            "together",
-            "both learn",
-            "together: a copy of the classifier learns with the purifier; those who do not know of it attack the "
-            "original.",
-            {"together": True},
-        ),
-    )
+VARIANTS: tuple[Variant, ...] = (
+    Variant("base", BASE, "As the weights that ship are trained, on a small budget."),
+    Variant(
+        "no-early",
+        "through both at once",
+        "early=0: the attack goes through purifier and classifier from the first step.",
+        {"early": 0.0},
+    ),
+    Variant(
+        "early-only",
+        "never through both",
+        "early=1: only the purifier's own reading is ever attacked.",
+        {"early": 1.0},
+    ),
+    Variant("one-step", "one step", "steps=1: the attack of the training is a single step.", {"steps": 1}),
+    Variant(
+        "one-step-early",
+        "one step first",
+        "early_steps=1: a single step while only the purifier's own reading is attacked, then as ours.",
+        {"early_steps": 1},
+    ),
+    Variant(
+        "consistency",
+        "with consistency",
+        "consistency=2: the divergence of answers to attacked images from those to clean ones, as in TRADES.",
+        {"consistency": 2.0},
+    ),
+    Variant(
+        "pairing",
+        "with logit pairing",
+        "pairing=0.5: the squared difference of the logits of attacked and of clean images.",
+        {"pairing": 0.5},
+    ),
+    Variant(
+        "no-fidelity",
+        "without reconstruction",
+        "fidelity=0: what is drawn need not look like the clean image.",
+        {"fidelity": 0.0},
+    ),
+    Variant("no-clean", "without clean images", "clean=0: how clean images are read counts nothing.", {"clean": 0.0}),
+    Variant(
+        "no-unaware",
+        "without unaware attacks",
+        "portion=0: no image is attacked on the bare classifier, at large eps or small.",
+        {"portion": 0.0},
+    ),
+    Variant(
+        "no-ramp",
+        "without the ramp",
+        "The ends of the ramp stay at 0 and 1, where it leaves images as they are.",
+        ramp=False,
+    ),
+    Variant(
+        "no-average",
+        "without averaging",
+        "average=0: the last weights of an epoch are kept, not their moving average.",
+        recipe={"average": 0.0},
+    ),
+    Variant(
+        "eps-at-once", "all of eps at once", "ramp=0: eps does not rise, it is there from the start.", {"ramp": 0.0}
+    ),
+    Variant(
+        "no-augmentation",
+        "without augmentation",
+        "augment: images are neither shifted nor mirrored.",
+        {"augment": Classify()},
+    ),
+    Variant(
+        "half-targeted",
+        "half on targeted margins",
+        "loss: half of the images are attacked on the margin of a random wrong class, half on the cross-entropy.",
+        {"loss": HalfTargeted()},
+    ),
+    Variant(
+        "unet",
+        "a U-Net",
+        "purifier: the U-Net, which has no reading of its own, so that early=0 too; compare it with “through both "
+        "at once”.",
+        {"early": 0.0},
+        purifier="unet",
+    ),
+    Variant(
+        "together",
+        "both learn",
+        "together: a copy of the classifier learns with the purifier; those who do not know of it attack the original.",
+        {"together": True},
+    ),
+)
+"""Every one, the base first."""
