@@ -95,6 +95,7 @@ _TRAINED = {
     "cnn-linf": "PGD training",
     "lenet-l2": "PGD training, L2",
     "lenet-linf": "PGD training",
+    "ramp-resnet-linf": "PGD training",
 }
 _REJECTS = (
     "Clean images it gives no answer to count as wrong, attacked ones as kept; it rejects 5 % of held clean images."
