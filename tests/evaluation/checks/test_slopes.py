@@ -100,8 +100,23 @@ def test_shattered_gradients_cannot_be_trusted_where_nothing_breaks(subject, sou
     assert (found.check.outcome, found.check.says, found.escalate) == ("fail", "cannot tell", ())
 
 
-def test_smoothness_is_not_asked_of_a_stand_in_nor_of_noise(subject, sound):
-    assert smoothness(subject(nn.Sequential(Rounded(), *sound()))).check.outcome == "not applicable"
+def test_smoothness_is_not_asked_of_noise(subject, sound):
     asked = subject(sound())
     noisy = replace(asked, attacker=replace(asked.attacker, draws=10))
     assert smoothness(noisy).check.outcome == "not applicable"
+
+
+def test_of_a_stand_in_only_the_mean_gradient_is_tried(subject, sound):
+    found = smoothness(subject(nn.Sequential(Rounded(), *sound())))
+    assert found.check.outcome == "pass"
+    assert "is a stand-in's" in found.check.measured
+    assert "averaged around the image broke 1 of 48" in found.check.measured
+    assert len(found.escalate) == 1
+
+
+def test_a_stand_in_whose_mean_breaks_much_more_is_inflated(subject, sound):
+    model = nn.Sequential(*sound(), Rippled())
+    model.stands_in = True
+    found = smoothness(subject(model, ball=Linf(0.15), holds=True))
+    assert (found.check.outcome, found.check.says) == ("fail", "inflated")
+    assert [attack.name for attack in found.escalate] == ["pgd on mean gradients"]
