@@ -103,7 +103,7 @@ class CertifiedAutoencoder(nn.Module):
         hidden: int = 100,
         depth: int = 0,
         lead: float = 0.1,
-        trace: float = 1e-3,
+        trace: float = 1.2e-3,
     ) -> None:
         super().__init__()
         self.settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}

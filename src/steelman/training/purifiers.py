@@ -182,7 +182,7 @@ def certified_autoencoder(
     )
 
 
-def steadied(model: CertifiedAutoencoder, classifier: nn.Module, *, far: float = 0.2, steps: int = 120) -> None:
+def steadied(model: CertifiedAutoencoder, classifier: nn.Module, *, far: float = 0.5, steps: int = 300) -> None:
     """Moves what a purifier draws to where bounds prove that a classifier reads it, whatever the trace in it.
 
     far: by how much a pixel changes at most, in units of [0, 1] images.  steps: of Adam on the bounds of the margins.
