@@ -1,8 +1,13 @@
 """Every test begins with the same global seed, and hypothesis tries the same examples, without a deadline."""
 
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from PIL import Image
 
 settings.register_profile("steelman", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("steelman")
@@ -11,3 +16,21 @@ settings.load_profile("steelman")
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def two_kinds(tmp_path: Path) -> Callable[[int, int, int], Path]:
+    """Writes a user's own images: a folder of dark and of light ones, so many of each to train and to test on."""
+
+    def write(side: int, train: int, test: int) -> Path:
+        generator = np.random.default_rng(0)
+        for split, n in (("train", train), ("test", test)):
+            for kind in ("dark", "light"):
+                folder = tmp_path / "own" / split / kind
+                folder.mkdir(parents=True)
+                for i in range(n):
+                    pixels = generator.integers(0, 100, (side, side), dtype=np.uint8) + (150 if kind == "light" else 0)
+                    Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.png")
+        return tmp_path / "own"
+
+    return write

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -94,15 +95,8 @@ def test_evaluate_and_report_leave_a_run_folder(arrays: Path, own: Path, tmp_pat
     assert (tmp_path / "again.html").read_bytes() == page
 
 
-def test_train_writes_weights_that_evaluate_takes(tmp_path: Path) -> None:
-    generator = np.random.default_rng(0)
-    for split, n in (("train", 24), ("test", 4)):
-        for kind in ("dark", "light"):
-            folder = tmp_path / "own" / split / kind
-            folder.mkdir(parents=True)
-            for i in range(n):
-                pixels = generator.integers(0, 100, (16, 16), dtype=np.uint8) + (150 if kind == "light" else 0)
-                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.png")
+def test_train_writes_weights_that_evaluate_takes(tmp_path: Path, two_kinds: Callable[[int, int, int], Path]) -> None:
+    two_kinds(16, 24, 4)
     words = ("train", "classifier", "--data", "own", "--epochs", 2, "--batch-size", 8, "--out", "c.safetensors")
     assert call(*words) == 0
     first = weights.read("c.safetensors")

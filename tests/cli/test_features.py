@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from steelman import weights
 from steelman.cli import main
@@ -93,17 +93,9 @@ def test_a_users_mistake_is_told_in_one_line(
 
 
 @pytest.fixture
-def split(tmp_path: Path) -> Path:
+def split(two_kinds: Callable[[int, int, int], Path]) -> Path:
     """A folder of images in two classes to train and to test on."""
-    generator = np.random.default_rng(0)
-    for part, n in (("train", 16), ("test", 3)):
-        for kind in ("dark", "light"):
-            folder = tmp_path / "own" / part / kind
-            folder.mkdir(parents=True)
-            for i in range(n):
-                pixels = generator.integers(0, 100, (12, 12), dtype=np.uint8) + (150 if kind == "light" else 0)
-                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.png")
-    return tmp_path / "own"
+    return two_kinds(12, 16, 3)
 
 
 def test_a_model_is_trained_as_its_settings_say_and_used_as_its_file_says(split: Path) -> None:

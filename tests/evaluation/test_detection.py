@@ -113,18 +113,9 @@ def test_records_survive_a_folder_and_show_both_attacks_in_one_table(tmp_path):
     assert "holds no figures" not in page
 
 
-def test_the_command_fits_measures_and_takes_its_files_again(tmp_path, monkeypatch, capsys):
-    from PIL import Image
-
+def test_the_command_fits_measures_and_takes_its_files_again(tmp_path, monkeypatch, capsys, two_kinds):
     monkeypatch.chdir(tmp_path)
-    generator = np.random.default_rng(0)
-    for split, n in (("train", 36), ("test", 6)):
-        for kind in ("dark", "light"):
-            folder = tmp_path / "own" / split / kind
-            folder.mkdir(parents=True)
-            for i in range(n):
-                pixels = generator.integers(0, 100, (12, 12), dtype=np.uint8) + (150 if kind == "light" else 0)
-                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.png")
+    two_kinds(12, 36, 6)
     train = ("train", "classifier", "--data", "own", "--epochs", "2", "--batch-size", "8", "--out", "c.safetensors")
     assert main(list(train)) == 0
     beside = ("--data", "own", "--classifier", "cnn", "--weights", "c.safetensors", "--fitted-eps", "0.3", "0.5")
