@@ -72,7 +72,7 @@ def _holding(plan: Plan, dataset: str, images: Images) -> Iterator[Cell]:
         return [], facing.pictures(theirs, ours, images, against=against, seed=plan.seed, observe=hear)
 
     yield Cell(f"{dataset}, the paper's purifier and ours", facing.COST, shown)
-    for entrant in holds.entrants(dataset, holds.PURIFIERS, holds.CLASSIFIERS):
+    for entrant in holds.entrants(dataset, holds.PURIFIERS, holds.CLASSIFIERS[dataset]):
         title = f"{dataset}, what holds: {entrant.name} with {entrant.classifier}"
         yield Cell(title, holds.COST, later(_on(plan.device, entrant)))
 
