@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ from steelman.studies import ablation, workbench
 from steelman.studies.ablation import ablate
 from steelman.studies.ingredients import BASE, VARIANTS, HalfTargeted, Variant
 from steelman.studies.paper import reproduce
-from steelman.studies.stage import Done, Plan
+from steelman.studies.stage import Plan
 from steelman.studies.workbench import AblationPlan, Bench
 from steelman.training import Recipe, Through
 from steelman.training.objectives import Weights
@@ -55,21 +56,7 @@ def plan(out: Path, **changes: object) -> AblationPlan:
     return replace(small, **changes)
 
 
-class Heard:
-    """What was trained, and what was told of the rest."""
-
-    def __init__(self) -> None:
-        self.trained: list[str] = []
-        self.done: list[Done] = []
-
-    @contextmanager
-    def watch(self, title: str) -> Iterator[training.Observer]:
-        self.trained.append(title)
-        yield lambda now: None
-
-
-def study(chosen: AblationPlan, heard: Heard | None = None) -> Evaluation:
-    heard = heard or Heard()
+def study(chosen: AblationPlan, heard: Any) -> Evaluation:
     return ablate(chosen, heard.watch, heard.done.append)
 
 
@@ -83,17 +70,7 @@ def bench() -> Bench:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("run")
-
-
-@pytest.fixture(scope="module")
-def heard() -> Heard:
-    return Heard()
-
-
-@pytest.fixture(scope="module")
-def evaluation(folder: Path, heard: Heard) -> Evaluation:
+def evaluation(folder: Path, heard: Any) -> Evaluation:
     return study(plan(folder), heard)
 
 
@@ -241,12 +218,11 @@ def test_settings_hold_the_objectives_and_a_report_shows_the_table(evaluation: E
 
 
 def test_what_is_there_is_neither_trained_nor_attacked_again(
-    evaluation: Evaluation, heard: Heard, folder: Path, monkeypatch: pytest.MonkeyPatch
+    evaluation: Evaluation, heard: Any, again: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert len(heard.trained) == 3
     assert [now.done for now in heard.done] == sorted(now.done for now in heard.done)
     assert (heard.done[-1].done, heard.done[-1].total) == (4, 4)
-    again = Heard()
     with monkeypatch.context() as patch:
         patch.setattr(ablation, "survive", None)
         assert study(plan(folder), again).rows == evaluation.rows
@@ -263,22 +239,22 @@ def test_a_purifier_that_was_trained_can_be_loaded(evaluation: Evaluation, folde
     assert made.settings["width"] == 2
 
 
-def test_weights_made_in_another_way_are_refused(evaluation: Evaluation, folder: Path) -> None:
+def test_weights_made_in_another_way_are_refused(evaluation: Evaluation, again: Any, folder: Path) -> None:
     with pytest.raises(InputError, match="but its objective differ"):
-        study(plan(folder, steps=3))
+        study(plan(folder, steps=3), again)
     with pytest.raises(InputError, match="but its arguments differ"):
-        study(plan(folder, width=3))
+        study(plan(folder, width=3), again)
     with pytest.raises(InputError, match="but its trained_on differ"):
-        study(plan(folder, share=0.5))
+        study(plan(folder, share=0.5), again)
 
 
-def test_what_cannot_be_studied_is_refused(tmp_path: Path) -> None:
+def test_what_cannot_be_studied_is_refused(again: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="known radii"):
-        study(plan(tmp_path, dataset="cifar-10"))
+        study(plan(tmp_path, dataset="cifar-10"), again)
     with pytest.raises(InputError, match="expected the name of a variant"):
-        study(plan(tmp_path, chosen=("no-sleep",)))
+        study(plan(tmp_path, chosen=("no-sleep",)), again)
     with pytest.raises(InputError, match="share"):
-        study(plan(tmp_path, share=0.0))
+        study(plan(tmp_path, share=0.0), again)
 
 
 class KilledError(Exception):
@@ -322,11 +298,13 @@ def _ramp(folder: Path, key: str) -> tuple[float, float]:
     return float(state["judge.ramp.low"]), float(state["judge.ramp.high"])
 
 
-def test_the_command_hands_its_plan_on(evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_hands_its_plan_on(
+    evaluation: Evaluation, again: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[AblationPlan] = []
     monkeypatch.setattr(ablation, "ablate", lambda chosen, watch, observe: (asked.append(chosen), evaluation)[1])
     chosen = Plan(datasets=("mnist",), tables=("ablation",), images=7, seed=3, out=tmp_path)
-    found = reproduce(chosen, Heard().watch, lambda done: None)
+    found = reproduce(chosen, again.watch, lambda done: None)
     assert found.title == ablation.TITLE
     assert found.rows == evaluation.rows
     assert found.settings["ablation, mnist"] == evaluation.settings

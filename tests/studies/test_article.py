@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,6 @@ from steelman.errors import InputError
 from steelman.evaluation.records import Evaluation, read
 from steelman.report import tables, to_html
 from steelman.studies.article import ArticlePlan, compare, contestants
-from steelman.studies.stage import Done
 from steelman.training import Recipe
 
 NAMES = ["none", "FGSM mixed", "PGD", "PGD, logit pairing", "PGD, denoising (nonlocal-dot)"]
@@ -42,43 +42,18 @@ def plan(out: Path, **changes: object) -> ArticlePlan:
     return replace(small, **changes)
 
 
-class Heard:
-    """What was trained and measured."""
-
-    def __init__(self) -> None:
-        self.trained: list[str] = []
-        self.done: list[Done] = []
-
-    @contextmanager
-    def watch(self, title: str) -> Iterator[training.Observer]:
-        self.trained.append(title)
-        yield lambda now: None
-
-
-def study(chosen: ArticlePlan, heard: Heard | None = None) -> Evaluation:
-    heard = heard or Heard()
+def study(chosen: ArticlePlan, heard: Any) -> Evaluation:
     return compare(chosen, heard.watch, heard.done.append)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("run")
-
-
-@pytest.fixture(scope="module")
-def heard() -> Heard:
-    return Heard()
-
-
-@pytest.fixture(scope="module")
-def evaluation(folder: Path, heard: Heard) -> Evaluation:
+def evaluation(folder: Path, heard: Any) -> Evaluation:
     return study(plan(folder), heard)
 
 
 def test_five_networks_are_trained_once_and_measured_the_same_the_next_time(
-    evaluation: Evaluation, heard: Heard, folder: Path
+    evaluation: Evaluation, heard: Any, again: Any, folder: Path
 ) -> None:
-    again = Heard()
     assert study(plan(folder), again).rows == evaluation.rows
     assert len(heard.trained) == 5
     assert again.trained == []
@@ -122,22 +97,22 @@ def test_networks_differ_in_nothing_but_what_is_compared(evaluation: Evaluation,
     assert "size=0.375" in robust["objective"]
 
 
-def test_weights_made_in_another_way_are_refused(evaluation: Evaluation, folder: Path) -> None:
+def test_weights_made_in_another_way_are_refused(evaluation: Evaluation, again: Any, folder: Path) -> None:
     with pytest.raises(InputError, match="but its objective differ"):
-        study(plan(folder, steps=3))
+        study(plan(folder, steps=3), again)
     with pytest.raises(InputError, match="but its arguments differ"):
-        study(plan(folder, width=3))
+        study(plan(folder, width=3), again)
     with pytest.raises(InputError, match="but its trained_on differ"):
-        study(plan(folder, share=0.5))
+        study(plan(folder, share=0.5), again)
 
 
-def test_what_cannot_be_studied_is_refused(tmp_path: Path) -> None:
+def test_what_cannot_be_studied_is_refused(again: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="known radii"):
-        study(plan(tmp_path, dataset="cifar-10"))
+        study(plan(tmp_path, dataset="cifar-10"), again)
     with pytest.raises(InputError, match="denoising operation"):
-        study(plan(tmp_path, operation="blur"))
+        study(plan(tmp_path, operation="blur"), again)
     with pytest.raises(InputError, match="share"):
-        study(plan(tmp_path, share=0.0))
+        study(plan(tmp_path, share=0.0), again)
 
 
 class KilledError(Exception):

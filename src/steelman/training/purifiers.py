@@ -25,21 +25,20 @@ from steelman.training.recipe import Recipe
 from steelman.training.recipes import CERTIFIED_AUTOENCODER, MIRRORED, ROBUST_AUTOENCODER, UNET
 from steelman.training.trained import Trained, fitted, split
 
-UNAWARE: tuple[tuple[Attack, float], ...] = (
-    (fgsm(Linf(0.0)).with_goal(Last()), 1.2),
-    (pgd(Linf(0.0), steps=5, start=at_input).with_goal(Last()), 0.35),
-)
-"""What an attacker does who knows of no purifier, and the largest eps of each."""
+
+def unaware(steps: int = 5) -> tuple[tuple[Attack, float], ...]:
+    """Returns what an attacker does who knows of no purifier, FGSM and PGD of so many steps, with the largest eps."""
+    return (
+        (fgsm(Linf(0.0)).with_goal(Last()), 1.2),
+        (pgd(Linf(0.0), steps=steps, start=at_input).with_goal(Last()), 0.35),
+    )
 
 
 def of_every_eps(classifier: nn.Module, steps: int = 10) -> Purify:
     """Returns the objective of a purifier that is to hold against FGSM and PGD of every eps at once."""
     return Purify(
         classifier=classifier,
-        attacks=(
-            (fgsm(Linf(0.0)).with_goal(Last()), 1.2),
-            (pgd(Linf(0.0), steps=steps, start=at_input).with_goal(Last()), 0.35),
-        ),
+        attacks=unaware(steps),
         held=(
             fgsm(Linf(0.1)).with_goal(Worst()),
             fgsm(Linf(0.6)).with_goal(Worst()),
@@ -109,7 +108,7 @@ def through(
         early=early,
         first=None if early_steps is None else ascent(count(early_steps, "early_steps")),
         weights=Weights(**counts),  # type: ignore[arg-type]
-        **{"unaware": UNAWARE, "classify": augment or Classify(), **changes},  # type: ignore[arg-type]
+        **{"unaware": unaware(), "classify": augment or Classify(), **changes},  # type: ignore[arg-type]
     )
 
 
