@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from steelman.evaluation.records import Evaluation, Row
 from steelman.report import to_html
 from steelman.report.duels import arenas
@@ -45,6 +47,11 @@ def test_the_worst_of_each_kind_stand_beside_each_other_and_the_best_known_comes
         ("<b> (cnn)", 97.0, 96.0, 90.0),
         ("jpeg (cnn)", 99.0, 40.0, 0.0),
     ]
+
+
+def test_an_attack_of_a_radius_that_the_knowing_one_has_not_is_no_match_for_it() -> None:
+    far = replace(row("jpeg", "fgsm", "static", 0.1), eps=0.6)
+    assert arenas(evaluation(*ROWS, far)) == arenas(evaluation(*ROWS))
 
 
 def test_a_defence_without_all_three_figures_is_not_drawn() -> None:

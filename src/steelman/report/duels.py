@@ -16,7 +16,7 @@ TABLES = ("defences", "holds")
 class Duel:
     """One defence: its lowest accuracy against attackers who do not know of it, and against those who do, in %.
 
-    proved: the share that no attack can break, None where nothing is proved.
+    Both may change an image by as much. proved: the share that no attack can break, None where nothing is proved.
     """
 
     name: str
@@ -67,11 +67,12 @@ def arenas(evaluation: Evaluation) -> tuple[Arena, ...]:
 
 def _duel(rows: list[Row]) -> Duel | None:
     attacked = [row for row in rows if not wording.is_clean(row)]
+    allowed = {(row.norm, row.eps) for row in attacked if row.protocol == "adaptive"}
     clean, unknown, known, proved = (
         [100 * (row.accuracy or 0.0) for row in part]
         for part in (
             [row for row in rows if wording.is_clean(row)],
-            [row for row in attacked if row.protocol == "static"],
+            [row for row in attacked if row.protocol == "static" and (row.norm, row.eps) in allowed],
             [row for row in attacked if row.protocol == "adaptive"],
             [row for row in attacked if row.protocol == "certified"],
         )
