@@ -68,6 +68,14 @@ def test_nothing_can_be_lower_than_nothing(verdict: Verdict, case: Cases, evalua
     assert "images survive every attack" in opening.headline
 
 
+def test_where_checks_failed_what_is_proved_bounds_the_doubt(case: Cases, failed: Check, evaluation: Runs) -> None:
+    bracket = Bracket(certified=700, attacked=713)
+    (opening,) = openings(evaluation(cases=(case(n=1000, kept=713, bracket=bracket, checks=(failed,)),)))
+    assert (
+        opening.caveat == "Checks failed, yet no better attack could take more than 1.3\u00a0% of the images from it."
+    )
+
+
 def test_a_figure_that_nobody_checked_is_not_called_sound(case: Cases, evaluation: Runs) -> None:
     (opening,) = openings(evaluation(cases=(case(checks=()),)))
     assert opening.checked == ""

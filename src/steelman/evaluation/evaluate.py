@@ -142,7 +142,8 @@ def _judge(store: Store, goals: tuple[Aim, ...]) -> None:
     cases, _ = assembled(store)
     for aim, case in zip(goals, cases, strict=True):
         found = [Check(**one) for one in store.fact(aim.place, "checks") or ()]
-        store.keep(aim.place, "verdict", asdict(checks.verdict(found, n=case.n, kept=case.kept)))
+        judged = checks.verdict(found, n=case.n, kept=case.kept, proved=case.bracket.certified or 0)
+        store.keep(aim.place, "verdict", asdict(judged))
 
 
 def _notes(attacker: Attacker, goals: tuple[Aim, ...], undefended: nn.Module | None) -> list[str]:

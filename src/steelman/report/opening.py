@@ -56,6 +56,10 @@ class Opening:
             return "The figure can be trusted, the model cannot: no more than chance is left."
         if not self.case.kept:
             return "Nothing survives, so no better attack could lower this figure."
+        if self.tone == "sound" and failures(self.case):
+            unproved = self.case.kept - (self.case.bracket.certified or 0)
+            share = wording.percent(wording.fraction(unproved, self.case.n))
+            return f"Checks failed, yet no better attack could take more than {share} of the images from it."
         return _CAVEATS.get(self.case.verdict.word, _CAVEATS["cannot tell"])
 
     @property

@@ -57,6 +57,15 @@ def test_a_figure_that_cannot_be_much_too_high_holds_up_whatever_failed():
     assert verdict(ALL, n=10, kept=0).sentence == "holds up"
 
 
+def test_what_is_proved_cannot_be_too_high():
+    found = but(failed("black box", "Square broke 2 of 5."))
+    assert verdict(found, n=100, kept=60, proved=55).reasons == (
+        "at 60.0%, of which 55.0% are proved, it cannot be much too high, although these checks failed: black box",
+    )
+    assert verdict(found, n=100, kept=60, proved=54).word == "inflated"
+    assert verdict((), n=100, kept=60, proved=60).sentence == "holds up"
+
+
 def test_records_and_findings_are_read_alike_and_acronyms_keep_their_capitals():
     found = but(failed("loss", "PGD led nowhere."))
     checks = [finding.check for finding in found]
@@ -64,10 +73,10 @@ def test_records_and_findings_are_read_alike_and_acronyms_keep_their_capitals():
     assert verdict(checks, n=100, kept=60).reasons == ("PGD led nowhere",)
 
 
-@pytest.mark.parametrize(("n", "kept"), [(0, 0), (10, 11), (10, -1)])
-def test_counts_must_be_counts(n, kept):
-    with pytest.raises(InputError, match="0 <= kept <= n"):
-        verdict(ALL, n=n, kept=kept)
+@pytest.mark.parametrize(("n", "kept", "proved"), [(0, 0, 0), (10, 11, 0), (10, 3, 4), (10, 3, -1)])
+def test_counts_must_be_counts(n, kept, proved):
+    with pytest.raises(InputError, match="0 <= proved <= kept <= n"):
+        verdict(ALL, n=n, kept=kept, proved=proved)
 
 
 def test_every_check_has_a_claim_and_no_claim_is_alone():

@@ -18,20 +18,21 @@ ESSENTIAL = ("gradients", "black box")
 """Checks without which nobody can tell."""
 
 
-def verdict(found: Iterable[Finding | Check], *, n: int, kept: int) -> Verdict:
+def verdict(found: Iterable[Finding | Check], *, n: int, kept: int, proved: int = 0) -> Verdict:
     """Returns whether a figure can be trusted: kept / n, after all that the checks called for.
 
     It is inflated where a check that says so failed. Nobody can tell where another check failed, an essential one had
-    no meaning, or there are fewer than 50 images. A figure of at most .05 holds up in any case.
-    found: the checks, or their findings.  n: images.  kept: survivors among them.
-    Raises InputError unless 0 <= kept <= n and n >= 1.
+    no meaning, or there are fewer than 50 images. A figure of at most .05 more than what is proved holds up in any case.
+    found: the checks, or their findings.  n: images.  kept: survivors among them, proved: of whom it is certain.
+    Raises InputError unless 0 <= proved <= kept <= n and n >= 1.
     """
-    if not 0 <= kept <= n or n < 1:
-        raise InputError(f"expected 0 <= kept <= n and n >= 1, got {kept} of {n}")
+    if not 0 <= proved <= kept <= n or n < 1:
+        raise InputError(f"expected 0 <= proved <= kept <= n and n >= 1, got {proved} and {kept} of {n}")
     checks = [one.check if isinstance(one, Finding) else one for one in found]
     failed = [check for check in checks if check.outcome == "fail"]
-    if kept <= LOW * n:
-        return Verdict(word="holds up", reasons=_low(kept / n, [check.name for check in failed]))
+    if kept - proved <= LOW * n:
+        told = f"at {kept / n:.1%}" + (f", of which {proved / n:.1%} are proved," if proved else "")
+        return Verdict(word="holds up", reasons=_close(told, [check.name for check in failed]))
     inflated = [check for check in failed if check.says == "inflated"]
     if inflated:
         return Verdict(word="inflated", reasons=tuple(_clause(check) for check in inflated))
@@ -43,11 +44,11 @@ def verdict(found: Iterable[Finding | Check], *, n: int, kept: int) -> Verdict:
     return Verdict(word="cannot tell", reasons=tuple(unsure)) if unsure else Verdict(word="holds up")
 
 
-def _low(share: float, failed: list[str]) -> tuple[str, ...]:
+def _close(told: str, failed: list[str]) -> tuple[str, ...]:
     if not failed:
         return ()
     names = ", ".join(failed)
-    return (f"at {share:.1%} it cannot be much too high, although these checks failed: {names}",)
+    return (f"{told} it cannot be much too high, although these checks failed: {names}",)
 
 
 def _clause(check: Check) -> str:
