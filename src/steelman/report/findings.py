@@ -128,8 +128,7 @@ def leaks(evaluation: Evaluation) -> tuple[str, ...]:
         if _value(row) > _value(known):
             said.append(
                 f"{wording.dataset(row.dataset)}, {row.protocol}: {row.classifier} behind {row.defence} scores "
-                f"{_precise(row)} under {wording.strength(row)}, above its {_precise(known)} on clean images. "
-                "What the attack wrote into the picture helped the purifier: a leak of the label, not strength."
+                f"{_precise(row)} under {wording.strength(row)}, above its {_precise(known)} on clean images."
             )
     return tuple(dict.fromkeys(said))
 

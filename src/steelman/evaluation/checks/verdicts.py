@@ -22,7 +22,7 @@ def verdict(found: Iterable[Finding | Check], *, n: int, kept: int, proved: int 
     """Returns whether a figure can be trusted: kept / n, after all that the checks called for.
 
     It is inflated where a check that says so failed. Nobody can tell where another check failed, an essential one had
-    no meaning, or there are fewer than 50 images. A figure of at most .05 more than what is proved holds up in any case.
+    no meaning, or there are fewer than 50 images. At most .05 more than what is proved holds up in any case.
     found: the checks, or their findings.  n: images.  kept: survivors among them, proved: of whom it is certain.
     Raises InputError unless 0 <= proved <= kept <= n and n >= 1.
     """
