@@ -101,7 +101,7 @@ def test_a_drawing_stays_an_image_and_what_is_sure_is_told_as_it_says():
 
 def test_its_stand_in_is_flat_nowhere_and_draws_the_same_where_one_class_is_sure():
     purifier, x = certified(lead=1e-4), images()
-    (stand_in,) = purifier.stand_ins().values()
+    stand_in = purifier.stand_ins()["shares"]
     with torch.no_grad():
         expected = torch.einsum("nk,kchw->nchw", purifier.judge(x).softmax(1), purifier.examples)
         assert torch.allclose(stand_in(x), expected, atol=1e-6)
@@ -113,6 +113,8 @@ def test_an_attacker_who_knows_takes_the_stand_in():
     purifier, x = certified(lead=1e-4), images()
     attacker = knowing(_with_affine(purifier), x, torch.zeros(6, dtype=torch.int64))
     assert any("shares" in way.title for way in attacker.ways)
+    (judged,) = (way for way in attacker.ways if "its judge" in way.title)
+    assert torch.equal(judged.gradient.stand_in(x), purifier.judge(x))
     assert not attacker.blind
 
 

@@ -140,6 +140,30 @@ def test_a_defence_offers_stand_ins_and_the_verdict_stays_its_own() -> None:
     assert first.through == WHOLE
 
 
+class Reading(nn.Module):
+    """Keeps images as they are, and says that what counts is another reading of them."""
+
+    def __init__(self, reading: nn.Module) -> None:
+        super().__init__()
+        self.reading = reading
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+    def stand_ins(self) -> dict[str, nn.Module]:
+        return {"reading": self.reading}
+
+
+def test_a_stand_in_that_gives_logits_stands_for_all_that_follows() -> None:
+    torch.manual_seed(1)
+    linear, reading = Linear(), Linear()
+    pipeline = nn.Sequential(nn.Identity(), Reading(reading), linear)
+    _, way = knowing(pipeline, X, Y).ways
+    assert way.title == "1 (Reading) as reading"
+    assert way.model is pipeline
+    assert torch.equal(way.gradient.stand_in(X), reading(X))
+
+
 def test_a_cascade_through_a_random_pipeline_ends_with_steps_that_are_all_taken() -> None:
     attacker = knowing(guard(Noise(), Linear()), X, Y)
     made = list(attempts(attacker, [attacks.standard(Linf(0.2))]))

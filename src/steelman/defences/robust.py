@@ -133,8 +133,8 @@ class CertifiedAutoencoder(nn.Module):
         return among * (1 - 2 * self.trace) + self.trace / self.classes, self.trace / self.classes
 
     def stand_ins(self) -> dict[str, nn.Module]:
-        """Returns what an attacker differentiates in its place: a drawing by shares, which is flat nowhere."""
-        return {"shares": _Shares(self)}
+        """Returns what an attacker differentiates in its place: a drawing by shares, flat nowhere, and what is read."""
+        return {"shares": _Shares(self), "its judge": self.judge}
 
     def learn(self, x: Tensor, y: Tensor, clear: Tensor) -> None:
         """Takes the clearest image of each class as what is drawn of it.

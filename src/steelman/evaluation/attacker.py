@@ -32,7 +32,10 @@ class Replaceable(Protocol):
     """A stage that knows what an attacker should differentiate in its place."""
 
     def stand_ins(self) -> Mapping[str, nn.Module]:
-        """Returns modules of the same images by what they are called, as in "class-marginal"."""
+        """Returns modules of the same images by what they are called, as in "class-marginal".
+
+        One that gives logits, (N, K), stands in for all that follows as well.
+        """
         ...
 
 
@@ -141,11 +144,23 @@ def _stand_ins(pipeline: nn.Module, x: Tensor, draws: int) -> list[Way]:
     for name, module in pipeline.named_modules():
         if isinstance(module, Replaceable):
             for title, other in module.stand_ins().items():
-                model = _swapped(pipeline, {id(module): other})
+                model = _stood_in(pipeline, module, other, x)
                 called = f"{name} ({type(module).__name__}) as {title}".lstrip()
                 if _gradient(model, x)[0] in ("exact", "BPDA"):
                     ways.append(Way(called, pipeline, borrowed(model, called, draws)))
     return ways
+
+
+def _stood_in(pipeline: nn.Module, module: object, other: nn.Module, x: Tensor) -> nn.Module:
+    """The pipeline with another module in the place of one, and of all that follows if it gives logits itself."""
+    parts = list(pipeline) if isinstance(pipeline, nn.Sequential) else []
+    for at, part in enumerate(parts):
+        if part is module:
+            short = nn.Sequential(*parts[:at], other).eval()
+            with torch.no_grad():
+                if short(x).shape == pipeline(x).shape:
+                    return short
+    return _swapped(pipeline, {id(module): other})
 
 
 def _swapped(pipeline: nn.Module, others: Mapping[int, nn.Module]) -> nn.Module:
