@@ -89,24 +89,27 @@ def evaluate(
         store.tell(finished=True, seconds=round(spent, 1))
         cases, rows = assembled(store)
         shown = pictured(store, cases, images, model, undefended, pictures, x.device)
-        settings = {
-            "attacks": [repr(attack) for aim in goals for attack in aim.attacks],
-            **asdict(options),
-            "precision": "static in fp32; adaptive searched in bf16 where the device has it, judged in fp32",
-            "model SHA-256": decides["model"],
-            "data": images.name,
-            **(about or {}),
-        }
         return Evaluation(
             title=f"{name} on {images.name}" if label == "none" else f"{name} behind {label} on {images.name}",
             rows=rows,
             pictures=shown,
             cases=cases,
-            settings=settings,
+            settings=_settings(images, goals, options, decides["model"]) | dict(about or {}),
             versions=store.about()["versions"],
             notes=tuple(_notes(attacker, goals, undefended)),
             seconds=spent,
         )
+
+
+def _settings(images: Images, goals: tuple[Aim, ...], options: Options, model: str) -> dict[str, Any]:
+    """What a report says of how it was made."""
+    return {
+        "attacks": [repr(attack) for aim in goals for attack in aim.attacks],
+        **asdict(options),
+        "precision": "static in fp32; adaptive searched in bf16 where the device has it, judged in fp32",
+        "model SHA-256": model,
+        "data": images.name,
+    }
 
 
 def _first(model: nn.Module, images: Images) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -56,7 +57,21 @@ def reproduce(plan: Plan, watch: Watch, observe: Callable[[Done], None]) -> Eval
     rows += [row for one in compared for row in one.rows]
     notes = [note for stage in stages for note in stage.notes]
     notes += list(dict.fromkeys(note for one in compared for note in one.notes))
-    settings = {
+    return Evaluation(
+        title=_title(plan),
+        rows=tuple(row for row in rows if row.table in plan.tables),
+        pictures=tuple(pictures),
+        features=tuple(drawn for one in compared for drawn in one.features),
+        settings=_settings(plan, compared),
+        versions=measure.versions(),
+        notes=tuple(notes),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _settings(plan: Plan, compared: list[Evaluation]) -> dict[str, Any]:
+    """What made the tables, for the report; of each study that was compared its own."""
+    settings: dict[str, Any] = {
         "command": _command(plan),
         "profile": plan.profile,
         "classifier": plan.classifier,
@@ -77,16 +92,7 @@ def reproduce(plan: Plan, watch: Watch, observe: Callable[[Done], None]) -> Eval
         for table, made in ours.attacks(dataset).items():
             settings |= {f"{table}, {dataset}": [repr(attack) for attack in made]} if table in plan.tables else {}
     settings |= {f"{one.rows[0].table}, {one.settings['data']}": one.settings for one in compared}
-    return Evaluation(
-        title=_title(plan),
-        rows=tuple(row for row in rows if row.table in plan.tables),
-        pictures=tuple(pictures),
-        features=tuple(drawn for one in compared for drawn in one.features),
-        settings=settings,
-        versions=measure.versions(),
-        notes=tuple(notes),
-        seconds=time.monotonic() - started,
-    )
+    return settings
 
 
 def _title(plan: Plan) -> str:
