@@ -32,14 +32,14 @@ from attacks import machine
 from steelman import bounds, data, models
 from steelman.attacks import Worst, standard
 from steelman.errors import InputError
-from steelman.evaluation.aims import full_cost
 from steelman.evaluation.certificates import METHODS
 from steelman.evaluation.evaluate import evaluate
 from steelman.evaluation.intervals import clopper_pearson
-from steelman.evaluation.records import Case
-from steelman.evaluation.runs import cases
+from steelman.evaluation.planning.threat_groups import full_cost
+from steelman.evaluation.storing.runs import cases
 from steelman.files import put_bytes
 from steelman.norms import Linf
+from steelman.records import Case
 
 ROOT = Path(__file__).parent.parent
 NEAR = 1e-5

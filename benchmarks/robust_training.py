@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from attacks import machine
 from steelman import data, models
 from steelman.attacks import AnyAttack, apgd, standard
-from steelman.cli.show import attacking, fitting
+from steelman.cli.console import attacking, fitting
 from steelman.errors import InputError, unknown
 from steelman.evaluation.intervals import clopper_pearson
 from steelman.files import put_bytes

@@ -32,6 +32,7 @@ ABOVE = {
     "models": {"weights"},
     "defences": {"weights", "models", "streams"},
     "data": set(),
+    "records": set(),
     "training": {"attacks", "norms", "threat", "losses", "victim", "streams", "data", "models", "defences", "weights"}
     | {"bounds"},
     "evaluation": {
@@ -46,17 +47,30 @@ ABOVE = {
         "models",
         "defences",
         "weights",
+        "records",
     },
-    "report": {"evaluation.records"},
-    "studies": {"report", "training", "evaluation", "attacks", "norms", "threat", "losses", "victim", "streams", "data"}
+    "report": {"records"},
+    "studies": {
+        "report",
+        "records",
+        "training",
+        "evaluation",
+        "attacks",
+        "norms",
+        "threat",
+        "losses",
+        "victim",
+        "streams",
+        "data",
+    }
     | {"models", "defences", "weights"},
 }
 """What each room may import besides itself and what is open to all; the command line may import everything."""
 
 EXEMPT = {
-    ("steelman.evaluation.records.evaluation", "Evaluation.save", "report"),
-    ("steelman.evaluation.records.evaluation", "Evaluation.to_markdown", "report"),
-    ("steelman.evaluation.records.evaluation", "Evaluation._repr_html_", "report"),
+    ("steelman.records.evaluation", "Evaluation.save", "report"),
+    ("steelman.records.evaluation", "Evaluation.to_markdown", "report"),
+    ("steelman.records.evaluation", "Evaluation._repr_html_", "report"),
 }
 """Imports inside a function that may point downwards: a record that writes its own page."""
 
@@ -117,18 +131,18 @@ def test_the_rules_have_no_circle():
         while waiting:
             for above in ABOVE[waiting.pop().split(".")[0]] - seen:
                 seen.add(above)
-                if above != "evaluation.records":
+                if above != "records":
                     waiting.append(above)
         assert name not in seen
 
 
 def test_an_import_that_points_downwards_is_seen():
-    assert not may("steelman.defences.purifiers", "steelman.attacks.engine")
+    assert not may("steelman.defences.purifiers", "steelman.attacks.engine.loop")
     assert not may("steelman.models.cnn", "steelman.attacks")
     assert not may("steelman.norms", "steelman.threat")
     assert not may("steelman.attacks.rules", "steelman.evaluation")
     assert not may("steelman.report.page", "steelman.evaluation.measure")
-    assert may("steelman.report.page", "steelman.evaluation.records")
+    assert may("steelman.report.page", "steelman.records")
     assert may("steelman.report.page", "steelman.errors")
     found = list(imports(ast.parse("def f():\n    from steelman.attacks import engine\nimport steelman.norms")))
     assert found == [("f", "steelman.attacks.engine"), ("", "steelman.norms")]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from steelman.attacks import boundary
-from steelman.attacks.boundary import Record
+from steelman.attacks.decision_based.boundary import Record
 from steelman.errors import InputError
 from steelman.norms import L2, Linf
 from steelman.threat import Threat

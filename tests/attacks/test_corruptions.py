@@ -11,11 +11,11 @@ from scipy import ndimage
 
 from steelman import data, models
 from steelman.attacks import Last
-from steelman.attacks.blurs import defocused, drawn_out, glassy, magnified, smooth
-from steelman.attacks.corruptions import accuracies, corruptions
-from steelman.attacks.digital import elastic_transform, pixelate, saturate
-from steelman.attacks.distortions import kinds
-from steelman.attacks.weather import brightness, plasma
+from steelman.attacks.corruptions.blurs import defocused, drawn_out, glassy, magnified, smooth
+from steelman.attacks.corruptions.digital import elastic_transform, pixelate, saturate
+from steelman.attacks.corruptions.distortions import kinds
+from steelman.attacks.corruptions.weather import brightness, plasma
+from steelman.attacks.corruptions.worst_of import accuracies, corruptions
 from steelman.errors import InputError
 from steelman.norms import Linf
 from steelman.streams import Streams

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from steelman.attacks import Break, Last, Nearest, Progress, Worst, at_input, averaged, exact, fgsm, named, pgd
-from steelman.attacks.problem import Problem
+from steelman.attacks.engine.problem import Problem
 from steelman.errors import InputError
 from steelman.losses import cross_entropy
 from steelman.norms import Linf

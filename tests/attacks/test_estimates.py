@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from steelman.attacks import Last, Worst, at_input, estimated, nes, pgd, spsa
-from steelman.attacks.problem import Problem
+from steelman.attacks.engine.problem import Problem
 from steelman.errors import InputError
 from steelman.losses import margin
 from steelman.norms import L2, Linf

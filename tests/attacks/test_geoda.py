@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from steelman.attacks import geoda
-from steelman.attacks.frequencies import cosines
-from steelman.attacks.geoda import farthest, plan
+from steelman.attacks.corruptions.frequencies import cosines
+from steelman.attacks.decision_based.geoda import farthest, plan
 from steelman.errors import InputError
 from steelman.norms import L0, L1, L2, Linf
 from steelman.streams import Streams

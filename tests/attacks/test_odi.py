@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from steelman.attacks import Last, at_given, diversified, odi, pgd
-from steelman.attacks.problem import Problem
+from steelman.attacks.engine.problem import Problem
 from steelman.errors import InputError
 from steelman.norms import Linf
 from steelman.streams import Streams

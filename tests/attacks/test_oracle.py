@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from steelman.attacks import Break, Nearest, exact, pgd
-from steelman.attacks.oracle import BudgetError, Oracle
-from steelman.attacks.problem import Problem
-from steelman.attacks.slots import bounded, timed
+from steelman.attacks.engine.oracle import BudgetError, Oracle
+from steelman.attacks.engine.problem import Problem
+from steelman.attacks.engine.slots import bounded, timed
 from steelman.errors import InputError
 from steelman.losses import margin
 from steelman.norms import L1, L2, Linf

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from steelman.attacks import Cascade, at_blocks, autoattack, averaged, fgsm, standard
-from steelman.attacks.problem import Problem
-from steelman.attacks.schedules import at_random
+from steelman.attacks.engine.problem import Problem
+from steelman.attacks.engine.schedules import at_random
 from steelman.errors import InputError
 from steelman.norms import L0, L1, L2, Linf
 from steelman.streams import Streams

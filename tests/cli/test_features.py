@@ -11,8 +11,8 @@ import torch
 
 from steelman import weights
 from steelman.cli import main
-from steelman.evaluation.records import read
 from steelman.models import ResNet18
+from steelman.records import read
 
 
 @pytest.fixture(autouse=True)

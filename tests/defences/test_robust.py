@@ -8,7 +8,7 @@ from steelman import bounds
 from steelman.defences import CertifiedAutoencoder, RobustAutoencoder, guard
 from steelman.defences.robust import drawn
 from steelman.errors import InputError
-from steelman.evaluation.attacker import knowing
+from steelman.evaluation.planning.attacker import knowing
 
 
 def images(n=6):
@@ -101,7 +101,7 @@ def test_a_drawing_stays_an_image_and_what_is_sure_is_told_as_it_says():
 
 def test_its_stand_in_is_flat_nowhere_and_draws_the_same_where_one_class_is_sure():
     purifier, x = certified(lead=1e-4), images()
-    stand_in = purifier.stand_ins()["shares"]
+    stand_in = purifier.backward_approximations()["shares"]
     with torch.no_grad():
         expected = torch.einsum("nk,kchw->nchw", purifier.judge(x).softmax(1), purifier.examples)
         assert torch.allclose(stand_in(x), expected, atol=1e-6)

@@ -168,9 +168,9 @@ def test_an_attack_goes_through_it_and_stays_beyond_the_radius():
     keep = found.radius > 0.1
     x, classes, radius = x[keep], found.classes[keep], found.radius[keep]
     assert len(x) > 2
-    hurt = pgd(L2(radius.to(x.dtype)), steps=20)(smoothed, x, classes).x
-    assert ((hurt - x).flatten(1).norm(dim=1) > 0.5 * radius).any()
-    again = smoothed.predict(hurt, n=2000)
+    x_adv = pgd(L2(radius.to(x.dtype)), steps=20)(smoothed, x, classes).x
+    assert ((x_adv - x).flatten(1).norm(dim=1) > 0.5 * radius).any()
+    again = smoothed.predict(x_adv, n=2000)
     assert ((again == classes) | (again == ABSTAINED)).all()
     with Victim(smoothed) as victim:
         assert victim.logits(x, classes).shape == (len(x), 2)

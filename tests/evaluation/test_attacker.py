@@ -1,4 +1,4 @@
-"""The attacker who knows: what each stage does to a gradient, and the ways that lead through."""
+"""The attacker who knows: what each stage does to a gradient, and the paths that lead through."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from steelman import attacks
 from steelman.defences import PuVAE, StraightThrough, guard
 from steelman.evaluation import measure
-from steelman.evaluation.attacker import WHOLE, knowing, needs_gradients
-from steelman.evaluation.even import COARSE, FEW, LEAST, Even
-from steelman.evaluation.worst import attempts, survive
+from steelman.evaluation.padding import COARSE, FEW, LEAST, PadBatch
+from steelman.evaluation.planning.attacker import WHOLE, needs_gradients, probe_pipeline
+from steelman.evaluation.planning.attempts import attempts, survive
 from steelman.norms import L0, Linf
 
 generator = torch.Generator().manual_seed(0)
@@ -67,18 +67,18 @@ class Halves(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("stage", "gradient", "blind"),
+    ("stage", "gradient", "gradient_masked"),
     [(Rounded, "zero", True), (Cut, "none", True), (Root, "NaN", True), (Noise, "exact", False)],
 )
-def test_a_stage_is_judged_by_its_gradient(stage: type[nn.Module], gradient: str, blind: bool) -> None:
-    attacker = knowing(guard(stage(), Linear()), X, Y)
+def test_a_stage_is_judged_by_its_gradient(stage: type[nn.Module], gradient: str, gradient_masked: bool) -> None:
+    attacker = probe_pipeline(guard(stage(), Linear()), X, Y)
     assert [found.gradient for found in attacker.stages] == [gradient, "exact"]
     assert attacker.stages[0].name == f"0 ({stage.__name__})"
-    assert attacker.stages[0].share == (0.0 if blind else 1.0)
-    assert attacker.blind is blind
+    assert attacker.stages[0].share == (0.0 if gradient_masked else 1.0)
+    assert attacker.gradient_masked is gradient_masked
     assert attacker.random is attacker.stages[0].random is (stage is Noise)
-    assert len(attacker.ways) == 1
-    assert ("BPDA" in attacker.ways[0].title) is blind
+    assert len(attacker.paths) == 1
+    assert ("BPDA" in attacker.paths[0].title) is gradient_masked
 
 
 def test_what_takes_the_gradient_away_is_found_inside_a_model() -> None:
@@ -91,7 +91,7 @@ def test_what_takes_the_gradient_away_is_found_inside_a_model() -> None:
             return self.last(self.squeeze(self.first(x + 0)))
 
     model = Hidden()
-    attacker = knowing(model, X, Y)
+    attacker = probe_pipeline(model, X, Y)
     assert [stage.name for stage in attacker.stages] == ["squeeze (Rounded)"]
     kept, _ = survive([attacks.pgd(Linf(0.3))], model, X, Y, indices=torch.arange(len(X)))
     assert not kept.any()
@@ -100,22 +100,22 @@ def test_what_takes_the_gradient_away_is_found_inside_a_model() -> None:
 
 def test_the_replaced_pipeline_answers_as_the_pipeline_does() -> None:
     pipeline = guard(Rounded(), Linear())
-    (way,) = knowing(pipeline, X, Y).ways
+    (way,) = probe_pipeline(pipeline, X, Y).paths
     assert torch.equal(way.model(X), pipeline(X))
     assert isinstance(pipeline[0], Rounded)
 
 
 def test_what_declares_its_stand_in_is_attacked_through_it() -> None:
-    attacker = knowing(guard(StraightThrough(Rounded()), Linear()), X, Y)
+    attacker = probe_pipeline(guard(StraightThrough(Rounded()), Linear()), X, Y)
     assert attacker.stages[0].gradient == "BPDA"
-    assert not attacker.blind
-    assert [way.title for way in attacker.ways] == [WHOLE]
+    assert not attacker.gradient_masked
+    assert [way.title for way in attacker.paths] == [WHOLE]
 
 
 def test_without_a_way_for_gradients_attacks_without_gradients_are_made() -> None:
     pipeline = nn.Sequential(Doubled(), Halves(), Linear()).eval()
-    attacker = knowing(pipeline, X, Y)
-    assert attacker.ways == ()
+    attacker = probe_pipeline(pipeline, X, Y)
+    assert attacker.paths == ()
     made = [attempt.name for attempt in attempts(attacker, [attacks.pgd(Linf(0.2))])]
     assert made == ["square"]
     cascade = [attempt.name for attempt in attempts(attacker, [attacks.standard(Linf(0.2))])]
@@ -129,8 +129,8 @@ def test_a_defence_offers_stand_ins_and_the_verdict_stays_its_own() -> None:
     puvae = PuVAE(channels=1, side=8, classes=4, latent=4, width=4, sample=False)
     pipeline = guard(puvae, Linear())
     y = pipeline(X).argmax(1)
-    attacker = knowing(pipeline, X, y)
-    assert [way.title for way in attacker.ways] == [WHOLE, "0 (PuVAE) as class-marginal"]
+    attacker = probe_pipeline(pipeline, X, y)
+    assert [way.title for way in attacker.paths] == [WHOLE, "0 (PuVAE) as class-marginal"]
     first, second = attempts(attacker, [attacks.pgd(Linf(0.2), steps=10)])
     result = second(attacker, X, y, indices=torch.arange(len(X)), precision="fp32")
     again = pipeline(result.x)
@@ -150,7 +150,7 @@ class Reading(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x
 
-    def stand_ins(self) -> dict[str, nn.Module]:
+    def backward_approximations(self) -> dict[str, nn.Module]:
         return {"reading": self.reading}
 
 
@@ -158,19 +158,19 @@ def test_a_stand_in_that_gives_logits_stands_for_all_that_follows() -> None:
     torch.manual_seed(1)
     linear, reading = Linear(), Linear()
     pipeline = nn.Sequential(nn.Identity(), Reading(reading), linear)
-    _, way = knowing(pipeline, X, Y).ways
+    _, way = probe_pipeline(pipeline, X, Y).paths
     assert way.title == "1 (Reading) as reading"
     assert way.model is pipeline
     assert torch.equal(way.gradient.stand_in(X), reading(X))
 
 
 def test_a_cascade_through_a_random_pipeline_ends_with_steps_that_are_all_taken() -> None:
-    attacker = knowing(guard(Noise(), Linear()), X, Y)
+    attacker = probe_pipeline(guard(Noise(), Linear()), X, Y)
     made = list(attempts(attacker, [attacks.standard(Linf(0.2))]))
     assert [attempt.name for attempt in made] == ["standard", "apgd"]
     assert made[1].attack.goal == attacks.Worst()
     assert attacker.draws == 10
-    assert knowing(guard(Noise(), Linear()), X, Y, draws=4).draws == 4
+    assert probe_pipeline(guard(Noise(), Linear()), X, Y, draws=4).draws == 4
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_few_images_are_filled_up_and_answered_alone() -> None:
             seen.append(len(x))
             return x.flatten(1)[:, :3]
 
-    even = Even(Counting())
+    even = PadBatch(Counting())
     many = X.repeat(5, 1, 1, 1)
     for n in (1, LEAST - 1, LEAST, LEAST + 3, FEW - 1, FEW, FEW + 1, 100):
         assert torch.equal(even(many[:n]), many[:n].flatten(1)[:, :3])
@@ -216,7 +216,7 @@ def test_few_images_are_filled_up_and_answered_alone() -> None:
 def test_knowing_leaves_model_and_generator_as_they_were() -> None:
     model = guard(Noise(), Linear()).train()
     before, state = torch.get_rng_state(), {name: value.clone() for name, value in model.state_dict().items()}
-    knowing(model, X, Y)
+    probe_pipeline(model, X, Y)
     assert torch.equal(before, torch.get_rng_state())
     assert model.training
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
@@ -231,11 +231,11 @@ def test_what_only_seemed_broken_in_a_random_pipeline_is_attacked_to_its_worst()
             return x + 0.15 * torch.randn_like(x)
 
     pipeline = guard(Loud(), Linear())
-    attacker = knowing(pipeline, X, Y, draws=2)
+    attacker = probe_pipeline(pipeline, X, Y, draws=2)
     attack = attacks.pgd(Linf(0.12), steps=40)
     (attempt,) = attempts(attacker, [attack])
     found = attempt(attacker, X, Y, indices=torch.arange(len(X)), precision="fp32")
-    plain = attack.through(attacks.averaged(2))(Even(pipeline), X, Y)
+    plain = attack.through(attacks.averaged(2))(PadBatch(pipeline), X, Y)
     holds = measure.right(pipeline, plain.x, Y, seed=1, draws=2)
     assert int(found.broken.sum()) > int((plain.broken & ~holds).sum())
     assert (found.backwards >= plain.backwards).all()

@@ -11,7 +11,7 @@ from torch import nn
 from steelman.cli import main
 from steelman.errors import InputError
 from steelman.evaluation.detection import delong, detect, measured
-from steelman.evaluation.records import Evaluation, read
+from steelman.records import Evaluation, read
 from steelman.report import tables, to_html
 
 
@@ -34,24 +34,24 @@ def scene():
     x = torch.rand(50, 1, 2, 2, generator=torch.Generator().manual_seed(0))
     y = (x[:, 0, 0, 0] > 0.5).long()
     y[:5] = 1 - y[:5]  # read wrong already
-    hurt = x.clone()
-    hurt[:30, 0, 0, 0] = 1 - x[:30, 0, 0, 0]
-    hurt[:, 0, 0, 1] = 0.5 + x[:, 0, 0, 1] / 2
-    return x, y, hurt
+    x_adv = x.clone()
+    x_adv[:30, 0, 0, 0] = 1 - x[:30, 0, 0, 0]
+    x_adv[:, 0, 0, 1] = 0.5 + x[:, 0, 0, 1] / 2
+    return x, y, x_adv
 
 
 def test_only_what_broke_counts_beside_what_was_read_right():
-    x, y, hurt = scene()
-    attacked = {"fgsm ε 0.3": hurt, "ddn": x}
+    x, y, x_adv = scene()
+    attacked = {"fgsm ε 0.3": x_adv, "ddn": x}
     found = detect({"second": Suspects()}, Reads(), (x, y), attacked, fitted_on="fgsm", seen=("fgsm ε 0.3",))
     first, second = found
     assert (first.positives, first.negatives, first.seen, first.attack) == (25, 45, True, "fgsm ε 0.3")
-    pairs = [float(a > b) + 0.5 * float(a == b) for a in hurt[5:30, 0, 0, 1] for b in x[5:, 0, 0, 1]]
+    pairs = [float(a > b) + 0.5 * float(a == b) for a in x_adv[5:30, 0, 0, 1] for b in x[5:, 0, 0, 1]]
     assert first.auc == pytest.approx(np.mean(pairs))
     assert first.auc_low < first.auc < first.auc_high
     assert (second.positives, second.auc, second.tpr, second.seen) == (0, None, None, False)
     with pytest.raises(InputError, match="one for each clean one"):
-        detect({"second": Suspects()}, Reads(), (x, y), {"fgsm": hurt[:3]})
+        detect({"second": Suspects()}, Reads(), (x, y), {"fgsm": x_adv[:3]})
     with pytest.raises(InputError, match="reads none"):
         wrong = 1 - (x[:, 0, 0, 0] > 0.5).long()
         detect({"second": Suspects()}, Reads(), (x, wrong), attacked)
@@ -59,12 +59,12 @@ def test_only_what_broke_counts_beside_what_was_read_right():
 
 def test_delong_is_its_formula_and_covers():
     generator = torch.Generator().manual_seed(0)
-    clean, hurt = torch.randn(40, generator=generator), torch.randn(30, generator=generator) + 1
-    psi = (hurt[:, None] > clean[None]).double()
+    clean, x_adv = torch.randn(40, generator=generator), torch.randn(30, generator=generator) + 1
+    psi = (x_adv[:, None] > clean[None]).double()
     area, variance = float(psi.mean()), float(psi.mean(1).var() / 30 + psi.mean(0).var() / 40)
     middle, reach = math.log(area / (1 - area)), 1.959964 * math.sqrt(variance) / (area * (1 - area))
     expected = [1 / (1 + math.exp(-end)) for end in (middle - reach, middle + reach)]
-    assert delong(clean, hurt) == pytest.approx(expected, abs=1e-6)
+    assert delong(clean, x_adv) == pytest.approx(expected, abs=1e-6)
     true, inside = 0.5 * (1 + math.erf(1 / 2)), 0
     for _ in range(200):
         low, high = delong(torch.randn(60, generator=generator), torch.randn(60, generator=generator) + 1)
@@ -95,8 +95,8 @@ def test_found_at_five_percent_is_exact_with_ties():
 
 
 def test_records_survive_a_folder_and_show_both_attacks_in_one_table(tmp_path):
-    x, y, hurt = scene()
-    attacked = {"fgsm ε 0.3": hurt, "ddn": x, "pgd ε 0.3": hurt}
+    x, y, x_adv = scene()
+    attacked = {"fgsm ε 0.3": x_adv, "ddn": x, "pgd ε 0.3": x_adv}
     found = detect({"<b>": Suspects()}, Reads(), (x, y), attacked, fitted_on="fgsm", seen=("fgsm ε 0.3",))
     evaluation = Evaluation(title="t", rows=(), detections=found, settings={}, versions={})
     evaluation.write(tmp_path)

@@ -15,12 +15,12 @@ from steelman import attacks, defences
 from steelman.data import Images
 from steelman.errors import InputError
 from steelman.evaluation import measure
-from steelman.evaluation.attacker import DRAWS
 from steelman.evaluation.evaluate import evaluate
-from steelman.evaluation.records import Case, Evaluation, Sample
-from steelman.evaluation.run import Now
-from steelman.evaluation.worst import survive
+from steelman.evaluation.planning.attacker import DRAWS
+from steelman.evaluation.planning.attempts import survive
+from steelman.evaluation.running.runner import Now
 from steelman.norms import L2, Linf
+from steelman.records import Case, Evaluation, Sample
 
 
 def images(n: int = 40) -> Images:

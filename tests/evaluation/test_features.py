@@ -35,9 +35,9 @@ def images():
     return Images(x, torch.arange(70) % 4, ("a", "b", "c", "d"), "noise test")
 
 
-def drawn(network, images, hurt, groups=({"first": "first"},), **changes):
+def drawn(network, images, x_adv, groups=({"first": "first"},), **changes):
     words = {"classifier": "net", "defence": "none", "attack": "pgd", "eps": 0.1, "pictured": 2} | changes
-    return feature_maps(network, images, hurt, groups, **words)
+    return feature_maps(network, images, x_adv, groups, **words)
 
 
 def test_answers_are_what_the_layers_said_before_anything_wrote_over_it(network, images):
@@ -63,18 +63,18 @@ def test_layers_without_maps_are_refused(network, images, name, told):
 
 
 def test_noise_is_relative_and_each_images_own(network, images):
-    hurt = (images.x + 0.1 * torch.rand_like(images.x)).clamp(0, 1)
-    noise = relative_noise(network, images.x, hurt, ["first"])["first"]
-    clean, moved = network.first(images.x), network.first(hurt)
+    x_adv = (images.x + 0.1 * torch.rand_like(images.x)).clamp(0, 1)
+    noise = relative_noise(network, images.x, x_adv, ["first"])["first"]
+    clean, moved = network.first(images.x), network.first(x_adv)
     by_hand = [float((b - a).norm() / a.norm()) for a, b in zip(clean.detach(), moved.detach(), strict=True)]
     assert noise.tolist() == pytest.approx(by_hand, rel=1e-5)
     assert relative_noise(network, images.x, images.x, ["first"])["first"].abs().max() == 0
 
 
 def test_the_record_holds_the_mean_its_interval_and_maps_on_one_scale(network, images):
-    hurt = (images.x + 0.3 * torch.rand_like(images.x)).clamp(0, 1)
-    record = drawn(network, images, hurt)
-    noise = relative_noise(network, images.x, hurt, ["first"])["first"].double()
+    x_adv = (images.x + 0.3 * torch.rand_like(images.x)).clamp(0, 1)
+    record = drawn(network, images, x_adv)
+    noise = relative_noise(network, images.x, x_adv, ["first"])["first"].double()
     (layer,) = record.layers
     assert layer.noise == pytest.approx(float(noise.mean()))
     half = 1.96 * float(noise.std()) / 70**0.5
@@ -82,7 +82,7 @@ def test_the_record_holds_the_mean_its_interval_and_maps_on_one_scale(network, i
     assert (record.n, record.dataset, record.labels) == (70, "noise", ("a", "b"))
     assert record.images.shape == (2, 2, 6, 6, 1)
     for k in (0, 1):
-        clean, moved = (network.first(x[k : k + 1])[0].detach() for x in (images.x, hurt))
+        clean, moved = (network.first(x[k : k + 1])[0].detach() for x in (images.x, x_adv))
         channel = int(clean.var(dim=(1, 2), correction=0).argmax())
         assert layer.channels[k] == channel
         both = torch.stack([clean[channel], moved[channel]])

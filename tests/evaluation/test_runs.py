@@ -18,7 +18,7 @@ from steelman import attacks, weights
 from steelman.data import Images
 from steelman.errors import InputError
 from steelman.evaluation.evaluate import evaluate
-from steelman.evaluation.runs import cases, compared, exported, listed
+from steelman.evaluation.storing.runs import cases, compared, exported, listed
 from steelman.models import CNN
 from steelman.norms import L2, Linf
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from steelman.errors import InputError
-from steelman.evaluation.journal import Outcome, Step
-from steelman.evaluation.store import FILE, SHARDS, Store
+from steelman.evaluation.storing.journal import Outcome, Step
+from steelman.evaluation.storing.store import FILE, SHARDS, Store
 
 STEP = Step(0, "adaptive/pgd/the whole pipeline", "pgd", "the whole pipeline", "adaptive")
 LINES = [

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from steelman.evaluation.intervals import clopper_pearson
-from steelman.evaluation.records import (
+from steelman.records import (
     Bracket,
     Breaker,
     Case,

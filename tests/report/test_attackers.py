@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from steelman.evaluation.records import Breaker, Case
+from steelman.records import Breaker, Case
 from steelman.report.attackers import attempts, cost, hardest
 
 Cases = Callable[..., Case]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from steelman.evaluation.records import Bracket, Breaker, Case, Check, Evaluation, Picture, Row, Sample, Verdict, read
+from steelman.records import Bracket, Breaker, Case, Check, Evaluation, Picture, Row, Sample, Verdict, read
 from steelman.report import to_html
 
 Cases = Callable[..., Case]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from steelman.evaluation.records import Case, Evaluation, Sample
-from steelman.report.blocks import blocks
+from steelman.records import Case, Evaluation, Sample
+from steelman.report.case_sections import blocks
 from steelman.report.classes import SHOWN, classes, ranked
 
 Cases = Callable[..., Case]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from steelman.evaluation.records import Evaluation, Row
+from steelman.records import Evaluation, Row
 from steelman.report import to_html
-from steelman.report.duels import arenas
+from steelman.report.static_vs_adaptive import arenas
 
 
 def row(defence: str, attack: str, protocol: str, accuracy: float, table: str = "defences") -> Row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from steelman.evaluation.records import Bracket, Case, Curve
+from steelman.records import Bracket, Case, Curve
 from steelman.report.eps_curve import description, keys, points, svg, table
 
 Cases = Callable[..., Case]

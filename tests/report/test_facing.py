@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from steelman.evaluation.records import OURS, PAPERS, Evaluation, Picture
+from steelman.records import OURS, PAPERS, Evaluation, Picture
 from steelman.report import to_html
-from steelman.report.facing import facings, others
+from steelman.report.side_by_side import facings, others
 
 Pictures = Callable[..., Picture]
 Runs = Callable[..., Evaluation]

@@ -13,7 +13,7 @@ from matplotlib import colormaps
 from PIL import Image
 
 from steelman.errors import InputError
-from steelman.evaluation.records import Evaluation, Features, Layer, read
+from steelman.records import Evaluation, Features, Layer, read
 from steelman.report import to_html
 from steelman.report.curves import charts
 from steelman.report.feature_maps import noises, plates, sheet

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from steelman.evaluation.records import Evaluation, Row
-from steelman.report.claims import claims
+from steelman.records import Evaluation, Row
 from steelman.report.findings import collapses, headlines, leaks, unmeasured
+from steelman.report.warnings_shown import claims
 
 Rows = Callable[..., Row]
 Runs = Callable[..., Evaluation]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from steelman.errors import InputError
-from steelman.evaluation.records import Case, Evaluation, Sample
+from steelman.records import Case, Evaluation, Sample
 
 Cases = Callable[..., Case]
 Runs = Callable[..., Evaluation]

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from steelman.evaluation.records import Evaluation, Picture, Row
+from steelman.records import Evaluation, Picture, Row
 from steelman.report import to_html
 from steelman.report.curves import charts
 from steelman.report.gallery import SHOWN, amplified, walls

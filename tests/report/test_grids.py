@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from steelman.evaluation.records import NEVER_SEEN, WORST, Evaluation, Row
+from steelman.records import NEVER_SEEN, WORST, Evaluation, Row
 from steelman.report import tables, to_html
-from steelman.report.claims import claims
 from steelman.report.curves import charts
-from steelman.report.duels import arenas
 from steelman.report.findings import collapses, headlines
+from steelman.report.static_vs_adaptive import arenas
+from steelman.report.warnings_shown import claims
 
 Rows = Callable[..., Row]
 Runs = Callable[..., Evaluation]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from steelman.evaluation.records import Bracket, Case, Check, Evaluation, Row, Sample, Verdict
+from steelman.records import Bracket, Case, Check, Evaluation, Row, Sample, Verdict
 from steelman.report import to_markdown
 
 Cases = Callable[..., Case]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from steelman.evaluation.records import Case, Evaluation, Sample, Verdict
+from steelman.records import Case, Evaluation, Sample, Verdict
 
 Cases = Callable[..., Case]
 Runs = Callable[..., Evaluation]

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from steelman.evaluation.records import Bracket, Case, Check, Curve, Evaluation, Sample, Verdict
+from steelman.records import Bracket, Case, Check, Curve, Evaluation, Sample, Verdict
 from steelman.report import summary
-from steelman.report.opening import openings, tally
+from steelman.report.headline import openings, tally
 
 Cases = Callable[..., Case]
 Runs = Callable[..., Evaluation]
@@ -127,8 +127,8 @@ def test_verdicts_are_counted(case: Cases, evaluation: Runs) -> None:
 
 
 def test_the_terminal_gets_headline_verdict_bracket_and_failures(case: Cases, failed: Check, evaluation: Runs) -> None:
-    hurt = case(verdict=INFLATED, checks=(failed,), worst=50, classifier="x")
-    lines = summary(evaluation(cases=(hurt, case())))
+    x_adv = case(verdict=INFLATED, checks=(failed,), worst=50, classifier="x")
+    lines = summary(evaluation(cases=(x_adv, case())))
     assert lines[0].endswith("]")
     assert "seem to survive" in lines[0]
     assert lines[1] == (

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from steelman.errors import InputError
-from steelman.evaluation.records import Evaluation, Picture, Row, read
+from steelman.records import Evaluation, Picture, Row, read
 from steelman.report import to_html, write_html
 
 Rows = Callable[..., Row]
@@ -164,7 +164,7 @@ def test_a_report_needs_no_torch_and_tables_no_extra() -> None:
         "import sys\n"
         "from steelman.report import tables, to_markdown\n"
         "assert not {'torch', 'matplotlib', 'jinja2'} & set(sys.modules), sorted(sys.modules)\n"
-        "from steelman.evaluation.records import Evaluation\n"
+        "from steelman.records import Evaluation\n"
         "from steelman.report import to_html\n"
         "to_html(Evaluation(title='x', rows=(), settings={}, versions={}))\n"
         "assert 'torch' not in sys.modules\n"

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from steelman.evaluation.records import Bracket, Case, Sample
-from steelman.report.rungs import bracket, contradiction, description, fall, methods, rungs, zones
+from steelman.records import Bracket, Case, Sample
+from steelman.report.ladder import bracket, contradiction, description, fall, methods, rungs, zones
 
 Cases = Callable[..., Case]
 Samples = Callable[..., list[Sample]]

@@ -5,7 +5,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from steelman.evaluation.records import Evaluation, Row
+from steelman.records import Evaluation, Row
 from steelman.report import Table, tables, to_markdown
 from steelman.report.tabulation import latencies
 

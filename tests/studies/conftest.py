@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from steelman import training
-from steelman.studies.stage import Done
+from steelman.studies.paper_setup import Done
 
 
 class Heard:

@@ -16,17 +16,17 @@ from steelman import data, defences, training, weights
 from steelman.attacks import Last, fgsm, pgd
 from steelman.data import Data, Images
 from steelman.errors import InputError
-from steelman.evaluation.records import WORST, Evaluation, read
 from steelman.losses import cross_entropy, margin_targeted
 from steelman.norms import Linf
+from steelman.records import WORST, Evaluation, read
 from steelman.report import tables, to_html
-from steelman.studies import ablation, workbench
+from steelman.studies import ablation, ablation_setup
 from steelman.studies.ablation import ablate
-from steelman.studies.ingredients import BASE, VARIANTS, HalfTargeted, Variant
+from steelman.studies.ablation_setup import AblationPlan, Bench
+from steelman.studies.ablation_variants import BASE, VARIANTS, HalfTargeted, Variant
 from steelman.studies.paper import reproduce
-from steelman.studies.stage import Plan
-from steelman.studies.workbench import AblationPlan, Bench
-from steelman.training import Recipe, Through
+from steelman.studies.paper_setup import Plan
+from steelman.training import EndToEndPurifierLoss, Recipe
 from steelman.training.objectives import Weights
 from steelman.training.purifiers import augmentation
 
@@ -66,7 +66,7 @@ def variant(key: str) -> Variant:
 
 @pytest.fixture(scope="module")
 def bench() -> Bench:
-    return workbench.prepare(AblationPlan())
+    return ablation_setup.prepare(AblationPlan())
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +76,9 @@ def evaluation(folder: Path, heard: Any) -> Evaluation:
 
 def test_the_base_is_what_ships(bench: Bench) -> None:
     usual = training.through(bench.bare, Linf(0.3), augment=augmentation(bench.loaded))
-    assert repr(workbench.objective(AblationPlan(), variant("base"), bench)) == repr(usual)
+    assert repr(ablation_setup.objective(AblationPlan(), variant("base"), bench)) == repr(usual)
     assert (usual.early, usual.portion, usual.ramp, usual.attack.rule.steps) == (0.6, 0.25, 0.3, 7)
-    assert replace(training.named("robust-autoencoder"), epochs=4) == workbench.RECIPE
+    assert replace(training.named("robust-autoencoder"), epochs=4) == ablation_setup.RECIPE
 
 
 def changed(one: object, other: object) -> dict[str, object]:
@@ -108,15 +108,15 @@ DIFFERS = {
 @pytest.mark.parametrize("key", DIFFERS)
 def test_a_variant_learns_from_what_it_says_and_nothing_else(key: str, bench: Bench) -> None:
     small = AblationPlan()
-    base, one = (workbench.objective(small, variant(name), bench) for name in ("base", key))
+    base, one = (ablation_setup.objective(small, variant(name), bench) for name in ("base", key))
     assert changed(one, base) == DIFFERS[key]
-    recipes = changed(workbench.recipe(small, variant(key)), small.recipe)
+    recipes = changed(ablation_setup.recipe(small, variant(key)), small.recipe)
     assert recipes == ({"average": 0.0} if key == "no-average" else {})
 
 
 def test_the_attacks_of_a_training_differ_as_they_say(bench: Bench) -> None:
-    def made(key: str) -> Through:
-        return workbench.objective(AblationPlan(), variant(key), bench)
+    def made(key: str) -> EndToEndPurifierLoss:
+        return ablation_setup.objective(AblationPlan(), variant(key), bench)
 
     base, eps = made("base"), 1.05 * 0.3
     for key, name in (("one-step", "attack"), ("one-step-early", "first")):
@@ -131,7 +131,7 @@ def test_the_attacks_of_a_training_differ_as_they_say(bench: Bench) -> None:
 
 def test_what_learns_differs_as_it_says(bench: Bench) -> None:
     small = AblationPlan()
-    learns = {key: workbench.untrained(small, variant(key), bench) for key in KEYS}
+    learns = {key: ablation_setup.untrained(small, variant(key), bench) for key in KEYS}
     base = learns["base"]
     for key, module in learns.items():
         if key == "unet":
@@ -152,8 +152,8 @@ def test_what_learns_differs_as_it_says(bench: Bench) -> None:
 @pytest.mark.parametrize("done", [0.1, 0.9])
 def test_every_variant_can_learn(key: str, done: float, bench: Bench) -> None:
     small = AblationPlan(width=2, steps=2)
-    module = workbench.untrained(small, variant(key), bench).train()
-    loss = workbench.objective(small, variant(key), bench).loss(module, bench.test.batch(slice(0, 8)), done)
+    module = ablation_setup.untrained(small, variant(key), bench).train()
+    loss = ablation_setup.objective(small, variant(key), bench).loss(module, bench.test.batch(slice(0, 8)), done)
     loss.backward()
     assert torch.isfinite(loss)
     assert any(value.grad is not None and bool(value.grad.any()) for value in module.parameters())
@@ -205,7 +205,7 @@ def test_every_line_has_its_rows(evaluation: Evaluation) -> None:
 
 def test_settings_hold_the_objectives_and_a_report_shows_the_table(evaluation: Evaluation, tmp_path: Path) -> None:
     assert set(evaluation.settings["objectives"]) == {variant(key).name for key in FEW}
-    assert evaluation.settings["objectives"]["both learn"].startswith("Through(attack=")
+    assert evaluation.settings["objectives"]["both learn"].startswith("EndToEndPurifierLoss(attack=")
     assert evaluation.settings["seconds of training"][BASE] > 0
     evaluation.write(tmp_path)
     (table,) = tables(read(tmp_path))

@@ -14,7 +14,7 @@ import torch
 from steelman import data, training, weights
 from steelman.data import Data, Images
 from steelman.errors import InputError
-from steelman.evaluation.records import Evaluation, read
+from steelman.records import Evaluation, read
 from steelman.report import tables, to_html
 from steelman.studies.article import ArticlePlan, compare, contestants
 from steelman.training import Recipe

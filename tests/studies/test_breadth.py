@@ -8,13 +8,13 @@ import torch
 from steelman import L0, L2, Linf, data, models
 from steelman.attacks import corruptions, ddn, fgsm, jsma, one_pixel, pgd, square
 from steelman.evaluation import measure
-from steelman.evaluation.records import NEVER_SEEN
+from steelman.records import NEVER_SEEN
 from steelman.report import tables, to_html
-from steelman.studies import breadth, holds, published
-from steelman.studies.breadth import Trial
-from steelman.studies.lineup import RADII, Entrant
+from steelman.studies import published, robustness, unseen_attacks
+from steelman.studies.all_defences import RADII, Entrant
 from steelman.studies.paper import reproduce
-from steelman.studies.stage import Plan
+from steelman.studies.paper_setup import Plan
+from steelman.studies.unseen_attacks import Trial
 
 FEW = (
     Trial(fgsm(Linf(0.1)), True, "1 step"),
@@ -35,7 +35,7 @@ def images() -> data.Images:
 
 @pytest.mark.parametrize("dataset", ["mnist", "fashion-mnist"])
 def test_every_eps_of_the_paper_is_met_and_what_was_never_seen_is_told_from_what_was(dataset: str) -> None:
-    listed = breadth.trials(dataset)
+    listed = unseen_attacks.trials(dataset)
     eps = {name: [t.attack.threat.eps for t in listed if t.attack.name == name] for name in ("fgsm", "pgd")}
     assert eps == {"fgsm": list(published.FGSM_EPS), "pgd": list(published.PGD_EPS)}
     assert {t.attack.name for t in listed if t.seen} == {"fgsm", "pgd"}
@@ -55,19 +55,19 @@ def test_every_eps_of_the_paper_is_met_and_what_was_never_seen_is_told_from_what
 
 
 def test_the_rows_of_one_defence(images: data.Images, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(breadth, "trials", lambda dataset: FEW)
+    monkeypatch.setattr(unseen_attacks, "trials", lambda dataset: FEW)
     kept: list[torch.Tensor] = []
-    survive = breadth.survive
+    survive = unseen_attacks.survive
 
     def noted(attacks: list[object], *given: object, **how: object) -> object:
         found = survive(attacks, *given, **how)
         kept.extend([found[0]] if attacks[0].name not in ("fgsm", "pgd") else [])
         return found
 
-    monkeypatch.setattr(breadth, "survive", noted)
+    monkeypatch.setattr(unseen_attacks, "survive", noted)
     heard: list[float] = []
     entrant = Entrant("none", "cnn", models.load("mnist/cnn"))
-    rows = breadth.rows(
+    rows = unseen_attacks.rows(
         entrant, images, dataset="mnist", seed=0, observe=lambda now: heard.append(now.done / now.total)
     )
     assert [row.attack for row in rows] == ["none", *(trial.attack.name for trial in FEW), NEVER_SEEN]
@@ -81,11 +81,11 @@ def test_the_rows_of_one_defence(images: data.Images, monkeypatch: pytest.Monkey
 
 
 def test_reproduce_sets_defences_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(breadth, "trials", lambda dataset: FEW)
+    monkeypatch.setattr(unseen_attacks, "trials", lambda dataset: FEW)
     plan = Plan(images=6, datasets=("mnist",), tables=("breadth",))
     evaluation = reproduce(plan, None, lambda done: None)  # type: ignore[arg-type]
     (table,) = tables(evaluation)
-    defended = [entrant.name for entrant in holds.entrants("mnist", breadth.PURIFIERS)][1:]
+    defended = [entrant.name for entrant in robustness.entrants("mnist", unseen_attacks.PURIFIERS)][1:]
     assert table.headers == ("Attack", "Seen in training", "May spend", "no defence", *defended)
     lines = {line[0]: line for line in table.rows}
     assert lines["no attack"][1:3] == ("–", "–")

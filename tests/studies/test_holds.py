@@ -13,13 +13,13 @@ from torch import nn
 from steelman import Linf, data, defences, models, training
 from steelman.attacks import AnyAttack, apgd, pgd
 from steelman.errors import InputError
-from steelman.evaluation.bench import Bench
-from steelman.evaluation.records import OURS, PAPERS, WORST, Evaluation, read
+from steelman.evaluation.running.attempt_runner import AttemptRunner
+from steelman.records import OURS, PAPERS, WORST, Evaluation, read
 from steelman.report import tables, to_html
-from steelman.studies import facing, holds
-from steelman.studies.lineup import Entrant
+from steelman.studies import comparison_figure, robustness
+from steelman.studies.all_defences import Entrant
 from steelman.studies.paper import reproduce
-from steelman.studies.stage import Done, Plan
+from steelman.studies.paper_setup import Done, Plan
 
 FOUR = [("none", "static"), ("pgd", "static"), (WORST, "adaptive"), (WORST, "certified")]
 
@@ -30,8 +30,12 @@ def quick(dataset: str, *, random: bool = False) -> tuple[AnyAttack, ...]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(holds, "attacks", quick)
-    monkeypatch.setattr(facing, "attack", lambda dataset: facing.apgd(Linf(0.3), steps=8).with_goal(facing.Worst()))
+    monkeypatch.setattr(robustness, "attacks", quick)
+    monkeypatch.setattr(
+        comparison_figure,
+        "attack",
+        lambda dataset: comparison_figure.apgd(Linf(0.3), steps=8).with_goal(comparison_figure.Worst()),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +48,15 @@ def bare() -> nn.Module:
     return models.load("mnist/cnn")
 
 
-def measured(entrant: Entrant, images: data.Images, bare: nn.Module, folder: Path | None = None) -> list[holds.Row]:
+def measured(
+    entrant: Entrant, images: data.Images, bare: nn.Module, folder: Path | None = None
+) -> list[robustness.Row]:
     how = {"dataset": "mnist", "bare": bare, "unaware": {}, "folder": folder, "seed": 0}
-    return holds.rows(entrant, images, **how, observe=lambda now: None)
+    return robustness.rows(entrant, images, **how, observe=lambda now: None)
 
 
 def test_of_a_purifier_there_are_four_figures_of_the_same_images(images: data.Images, bare: nn.Module) -> None:
-    _, paper, unet = holds.entrants("mnist", (holds.PUBLISHED, "unet"))
+    _, paper, unet = robustness.entrants("mnist", (robustness.PUBLISHED, "unet"))
     rows = measured(unet, images, bare)
     assert [(row.attack, row.protocol) for row in rows] == FOUR
     assert {(row.table, row.dataset, row.classifier, row.defence, row.n) for row in rows} == {
@@ -68,18 +74,18 @@ def test_of_a_purifier_there_are_four_figures_of_the_same_images(images: data.Im
 
 
 def test_the_papers_own_attacks_are_static_figures_too(images: data.Images, bare: nn.Module) -> None:
-    made = holds.published_attacks(bare, images, seed=0)
+    made = robustness.published_attacks(bare, images, seed=0)
     assert [*made] == [("fgsm", 0.6), ("pgd", 0.15)]
-    for (_, eps), hurt in made.items():
-        assert (hurt - images.x).abs().max() <= eps + 1e-6
-    _, unet = holds.entrants("mnist", ("unet",))
+    for (_, eps), x_adv in made.items():
+        assert (x_adv - images.x).abs().max() <= eps + 1e-6
+    _, unet = robustness.entrants("mnist", ("unet",))
     how = {"dataset": "mnist", "bare": bare, "unaware": made, "folder": None, "seed": 0}
-    rows = holds.rows(unet, images, **how, observe=lambda now: None)
+    rows = robustness.rows(unet, images, **how, observe=lambda now: None)
     found = {(row.attack, row.eps): row for row in rows if row.protocol == "static"}
     assert [*found] == [("none", 0.0), ("pgd", 0.3), ("fgsm", 0.6), ("pgd", 0.15)]
     pipeline = defences.guard(defences.load("mnist/unet"), bare)
-    for key, hurt in made.items():
-        assert found[key].accuracy == float((pipeline(hurt).argmax(1) == images.y).double().mean())
+    for key, x_adv in made.items():
+        assert found[key].accuracy == float((pipeline(x_adv).argmax(1) == images.y).double().mean())
     (table,) = tables(Evaluation(title="t", rows=tuple(rows), pictures=(), settings={}, versions={}))
     assert table.headers[1:4] == ("clean", "static, PGD at ε 0.30", "static, FGSM at ε 0.60")
 
@@ -98,19 +104,19 @@ def test_what_is_proved_is_counted_and_needs_no_reason(images: data.Images, bare
 def test_a_killed_run_goes_on_and_another_run_is_refused(
     images: data.Images, bare: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (plain,) = holds.entrants("mnist", ())
-    made = Bench.attempt
+    (plain,) = robustness.entrants("mnist", ())
+    made = AttemptRunner.attempt
 
     def killed(*given: object) -> object:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Bench, "attempt", killed)
+    monkeypatch.setattr(AttemptRunner, "attempt", killed)
     with pytest.raises(KeyboardInterrupt):
         measured(plain, images, bare, tmp_path)
-    monkeypatch.setattr(Bench, "attempt", made)
+    monkeypatch.setattr(AttemptRunner, "attempt", made)
     first = measured(plain, images, bare, tmp_path)
     for name in ("clean", "static", "attempt"):
-        monkeypatch.setattr(Bench, name, killed)
+        monkeypatch.setattr(AttemptRunner, name, killed)
     assert measured(plain, images, bare, tmp_path) == first
     with pytest.raises(InputError, match="holds"):
         measured(plain, images.take(torch.arange(3)), bare, tmp_path)
@@ -118,9 +124,12 @@ def test_a_killed_run_goes_on_and_another_run_is_refused(
 
 def test_it_takes_what_ships(monkeypatch: pytest.MonkeyPatch) -> None:
     for dataset in ("mnist", "fashion-mnist"):
-        found = [(e.name, e.classifier) for e in holds.entrants(dataset, holds.PURIFIERS, holds.CLASSIFIERS[dataset])]
-        assert found[:3] == [("none", "cnn"), (holds.PUBLISHED, "cnn"), ("unet", "cnn")]
-        assert found[-1] == ("PGD training", *holds.CLASSIFIERS[dataset])
+        found = [
+            (e.name, e.classifier)
+            for e in robustness.entrants(dataset, robustness.PURIFIERS, robustness.CLASSIFIERS[dataset])
+        ]
+        assert found[:3] == [("none", "cnn"), (robustness.PUBLISHED, "cnn"), ("unet", "cnn")]
+        assert found[-1] == ("PGD training", *robustness.CLASSIFIERS[dataset])
     own = ["mnist/robust-autoencoder", "mnist/conv-autoencoder-pgd", "mnist/unet", "fashion-mnist/conv-autoencoder-pgd"]
     own += ["fashion-mnist/unet"]
     load = defences.load
@@ -128,18 +137,23 @@ def test_it_takes_what_ships(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         defences, "load", lambda name: defences.RobustAutoencoder().eval() if "robust" in name else load(name)
     )
-    theirs, ours = facing.pair("mnist")
-    assert (theirs.name, ours.name) == (holds.PUBLISHED, "robust-autoencoder")
-    assert facing.pair("fashion-mnist")[1].name == "unet"
-    assert [e.name for e in holds.entrants("mnist")] == ["none", holds.PUBLISHED, "unet", "robust-autoencoder"]
+    theirs, ours = comparison_figure.pair("mnist")
+    assert (theirs.name, ours.name) == (robustness.PUBLISHED, "robust-autoencoder")
+    assert comparison_figure.pair("fashion-mnist")[1].name == "unet"
+    assert [e.name for e in robustness.entrants("mnist")] == [
+        "none",
+        robustness.PUBLISHED,
+        "unet",
+        "robust-autoencoder",
+    ]
 
 
 def test_the_same_images_stand_before_both_purifiers(images: data.Images) -> None:
-    theirs, ours = facing.pair("mnist")
-    against = facing.attack("mnist")
+    theirs, ours = comparison_figure.pair("mnist")
+    against = comparison_figure.attack("mnist")
     heard: list[float] = []
     hear = lambda now: heard.append(now.done / now.total)  # noqa: E731
-    shown = facing.pictures(theirs, ours, images, against=against, seed=0, observe=hear)
+    shown = comparison_figure.pictures(theirs, ours, images, against=against, seed=0, observe=hear)
     assert [(p.role, p.defence) for p in shown[:2]] == [(PAPERS, theirs.name), (OURS, ours.name)]
     assert [p.index for p in shown[::2]] == [p.index for p in shown[1::2]]
     assert len({p.label for p in shown}) == len(shown) // 2 > 1
@@ -148,18 +162,23 @@ def test_the_same_images_stand_before_both_purifiers(images: data.Images) -> Non
     assert all(abs(p.images[1].astype(int) - p.images[0]).max() <= 77 for p in shown)
     assert heard == sorted(heard)
     assert heard[-1] == 1.0
-    again = facing.pictures(theirs, ours, images, against=against, seed=0, observe=hear)
+    again = comparison_figure.pictures(theirs, ours, images, against=against, seed=0, observe=hear)
     assert [p.readings for p in again] == [p.readings for p in shown]
 
 
 def test_where_nothing_is_read_right_nothing_is_shown(images: data.Images) -> None:
-    theirs, ours = facing.pair("mnist")
+    theirs, ours = comparison_figure.pair("mnist")
     wrong = data.Images(images.images, (images.labels + 1) % 10, images.classes, images.name, images.indices)
-    assert facing.pictures(theirs, ours, wrong, against=facing.attack("mnist"), seed=0, observe=print) == []
+    assert (
+        comparison_figure.pictures(
+            theirs, ours, wrong, against=comparison_figure.attack("mnist"), seed=0, observe=print
+        )
+        == []
+    )
 
 
 def test_reproduce_draws_the_grid_and_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(holds, "CLASSIFIERS", {"mnist": ()})
+    monkeypatch.setattr(robustness, "CLASSIFIERS", {"mnist": ()})
 
     @contextmanager
     def unheard(title: str) -> Iterator[training.Observer]:
@@ -177,7 +196,7 @@ def test_reproduce_draws_the_grid_and_the_picture(tmp_path: Path, monkeypatch: p
     (table,) = tables(evaluation)
     known = ("static, PGD at ε 0.30", "static, FGSM at ε 0.60", "static, PGD at ε 0.15")
     assert table.headers == ("Defence", "clean", *known, "adaptive worst", "certified")
-    assert [line[0] for line in table.rows] == ["no defence", *(e.name for e in list(holds.entrants("mnist"))[1:])]
+    assert [line[0] for line in table.rows] == ["no defence", *(e.name for e in list(robustness.entrants("mnist"))[1:])]
     assert "n = 6 images" in table.caption
     assert "Protocol" not in table.caption
     page = to_html(evaluation)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from steelman import data, defences, models
-from steelman.evaluation.records import WORST
-from steelman.studies import lineup
+from steelman.records import WORST
+from steelman.studies import all_defences
 
 
 @pytest.fixture(scope="module")
@@ -16,8 +16,8 @@ def images() -> data.Images:
 
 
 def test_every_defence_that_ships_and_every_transform_stands_in_it() -> None:
-    for dataset in lineup.RADII:
-        names = [(entrant.name, entrant.classifier) for entrant in lineup.entrants(dataset)]
+    for dataset in all_defences.RADII:
+        names = [(entrant.name, entrant.classifier) for entrant in all_defences.entrants(dataset)]
         assert len(set(names)) == len(names)
         first = [name for name, _ in names]
         own = [name.partition("/")[2] for name in defences.shipped() if name.startswith(f"{dataset}/")]
@@ -27,10 +27,10 @@ def test_every_defence_that_ships_and_every_transform_stands_in_it() -> None:
 
 
 def test_the_rows_of_one_defence(images: data.Images) -> None:
-    hurt = lineup.unaware(images, seed=0)
-    plain = next(iter(lineup.entrants("mnist")))
+    x_adv = all_defences.unaware(images, seed=0)
+    plain = next(iter(all_defences.entrants("mnist")))
     heard: list[float] = []
-    rows = lineup.rows(plain, images, hurt, seed=0, observe=lambda now: heard.append(now.done / now.total))
+    rows = all_defences.rows(plain, images, x_adv, seed=0, observe=lambda now: heard.append(now.done / now.total))
     assert [(row.attack, row.protocol) for row in rows] == [
         ("none", "static"),
         *((name, protocol) for name in ("fgsm", "pgd", "ddn", "square") for protocol in ("static", "adaptive")),
@@ -48,8 +48,8 @@ def test_the_rows_of_one_defence(images: data.Images) -> None:
 
 def test_what_searches_for_every_image_is_asked_of_fewer_and_says_so(images: data.Images) -> None:
     many = images.take(torch.arange(len(images)).repeat(2))
-    hurt = {name: images.x.repeat(2, 1, 1, 1) for name in lineup.attacks("mnist")}
-    entrant = lineup.Entrant("slow", "cnn", models.load("mnist/cnn"), heavy=True)
-    rows = lineup.rows(entrant, many, hurt, seed=0, observe=lambda now: None)
-    assert {row.n for row in rows} == {lineup.HEAVY}
+    x_adv = {name: images.x.repeat(2, 1, 1, 1) for name in all_defences.attacks("mnist")}
+    entrant = all_defences.Entrant("slow", "cnn", models.load("mnist/cnn"), heavy=True)
+    rows = all_defences.rows(entrant, many, x_adv, seed=0, observe=lambda now: None)
+    assert {row.n for row in rows} == {all_defences.HEAVY}
     assert all("10 images" in row.note for row in rows)

@@ -11,10 +11,10 @@ import pytest
 
 from steelman import training
 from steelman.errors import InputError
-from steelman.evaluation.records import Evaluation, read
+from steelman.records import Evaluation, read
 from steelman.studies import published
 from steelman.studies.paper import reproduce
-from steelman.studies.stage import Done, Plan
+from steelman.studies.paper_setup import Done, Plan
 
 PLAN = Plan(images=32, tables=("2", "3"))
 

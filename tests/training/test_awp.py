@@ -55,14 +55,14 @@ def test_one_step_is_that_of_a_loop_written_from_the_paper() -> None:
 
     model = linear()
     fit(model, Kept(attack=PGD, held=PGD), images(), images(), Recipe(**{**vars(RECIPE), "awp": gamma}))
-    ((hurt, y),) = seen
+    ((x_adv, y),) = seen
 
     w, b = (parameter.detach().clone().requires_grad_() for parameter in linear().parameters())
-    up = torch.autograd.grad(F.cross_entropy(hurt.flatten(1) @ w.T + b, y), w)[0]
+    up = torch.autograd.grad(F.cross_entropy(x_adv.flatten(1) @ w.T + b, y), w)[0]
     v = gamma * w.norm() * up / up.norm()
     moved = (w + v).detach().requires_grad_()
-    loss = F.cross_entropy(hurt.flatten(1) @ moved.T + b, y)
-    assert loss > F.cross_entropy(hurt.flatten(1) @ w.T + b, y)
+    loss = F.cross_entropy(x_adv.flatten(1) @ moved.T + b, y)
+    assert loss > F.cross_entropy(x_adv.flatten(1) @ w.T + b, y)
     down = torch.autograd.grad(loss, (moved, b))
     assert torch.allclose(model[1].weight, w - 0.1 * down[0], atol=1e-6)
     assert torch.allclose(model[1].bias, b - 0.1 * down[1], atol=1e-6)

@@ -104,8 +104,8 @@ def test_it_is_judged_by_the_mean_image_and_by_what_the_uncertainty_tells_apart(
     scores = judged.validate(net, examples)
     assert list(scores) == ["mean", "clean", "fgsm 0.3", "AUC fgsm 0.3"]
     assert {key: scores[key] for key in list(scores)[:3]} == judged.purify.validate(net, examples)
-    hurt = fgsm(Linf(0.3))(linear(), examples.x, examples.y).x
-    unsure = net.uncertainty(examples.x).tolist(), net.uncertainty(hurt).tolist()
+    x_adv = fgsm(Linf(0.3))(linear(), examples.x, examples.y).x
+    unsure = net.uncertainty(examples.x).tolist(), net.uncertainty(x_adv).tolist()
     below = [1.0 if a < b else 0.5 if a == b else 0.0 for a in unsure[0] for b in unsure[1]]
     assert scores["AUC fgsm 0.3"] == pytest.approx(sum(below) / len(below))
 

@@ -13,7 +13,7 @@ from steelman.norms import Linf
 from steelman.threat import Threat
 from steelman.training import Certified, Recipe, fit
 from steelman.training.objectives import crown_ibp, ibp
-from steelman.training.purifiers import steadied
+from steelman.training.purifiers import certify_prototypes
 
 EPS = 0.1
 
@@ -94,7 +94,7 @@ def test_steadied_drawings_are_read_with_a_larger_proof_and_stay_near():
         return -bounds.margins(drawing, told, torch.arange(3), Threat(Linf(trace)), "ibp")
 
     before = proved()
-    steadied(purifier, classifier, far=0.1)
+    certify_prototypes(purifier, classifier, far=0.1)
     after = proved()
     assert (after > before).all()
     # of a linear classifier, every pixel goes as far as it may towards the class that it speaks for
@@ -108,4 +108,4 @@ def test_steadied_drawings_are_read_with_a_larger_proof_and_stay_near():
 def test_a_classifier_that_cannot_be_bounded_is_refused():
     purifier = CertifiedAutoencoder(side=4, width=2, hidden=4, classes=3)
     with pytest.raises(InputError, match="expected an operation with a bound"):
-        steadied(purifier, nn.Sequential(linear(), nn.Softmax(1)).eval())
+        certify_prototypes(purifier, nn.Sequential(linear(), nn.Softmax(1)).eval())

@@ -130,10 +130,10 @@ def test_adversarial_is_cross_entropy_on_what_the_attack_makes() -> None:
     model, (x, y) = linear(), (images().x, images().y)
     torch.manual_seed(5)
     seed = int(torch.randint(2**31, ()))
-    hurt = PGD(model, x, y, seed=seed).x
+    x_adv = PGD(model, x, y, seed=seed).x
     torch.manual_seed(5)
     loss = Adversarial(attack=PGD, held=PGD, classify=Classify(smoothing=0.1)).loss(model, (x, y))
-    assert torch.allclose(loss, F.cross_entropy(model(hurt), y, label_smoothing=0.1))
+    assert torch.allclose(loss, F.cross_entropy(model(x_adv), y, label_smoothing=0.1))
     assert loss > 1.05 * F.cross_entropy(model(x), y, label_smoothing=0.1)
     assert not torch.allclose(loss, Adversarial(attack=PGD, held=PGD).loss(model, (x, y)))
 

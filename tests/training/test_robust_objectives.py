@@ -69,16 +69,16 @@ def climbed(model: nn.Module, x: torch.Tensor, at: torch.Tensor, aim, steps: int
 
 def test_mixed_is_alpha_of_the_clean_loss_and_the_rest_of_the_one_under_fgsm() -> None:
     model, (x, y) = network(), batch()
-    hurt = climbed(model, x, x, lambda out: F.cross_entropy(out, y, reduction="none"), 1, EPS, EPS)
+    x_adv = climbed(model, x, x, lambda out: F.cross_entropy(out, y, reduction="none"), 1, EPS, EPS)
     for alpha in (0.0, 0.3, 1.0):
-        wanted = alpha * F.cross_entropy(model(x), y) + (1 - alpha) * F.cross_entropy(model(hurt), y)
+        wanted = alpha * F.cross_entropy(model(x), y) + (1 - alpha) * F.cross_entropy(model(x_adv), y)
         assert torch.allclose(mixed(Linf(EPS), alpha=alpha).loss(model, (x, y)), wanted)
 
 
 def test_adversarial_pairing_is_the_mean_of_both_and_the_squared_difference_of_their_logits() -> None:
     model, (x, y) = network(), batch()
-    _, hurt, _ = logit_pairing(Linf(EPS), steps=3, attack="bim").attacked(model, (x, y))
-    clean, bad = model(x), model(hurt)
+    _, x_adv, _ = logit_pairing(Linf(EPS), steps=3, attack="bim").attacked(model, (x, y))
+    clean, bad = model(x), model(x_adv)
     wanted = (F.cross_entropy(clean, y) + F.cross_entropy(bad, y)) / 2
     wanted = wanted + 0.7 * sum(((a - b) ** 2).sum() for a, b in zip(clean, bad, strict=True)) / clean.numel()
     assert torch.allclose(logit_pairing(Linf(EPS), weight=0.7, steps=3, attack="bim").loss(model, (x, y)), wanted)
@@ -106,9 +106,9 @@ def test_trades_climbs_the_divergence_from_near_the_image_and_holds_it_down() ->
     torch.manual_seed(7)
     start = (x + 0.001 * starting(x, drawn()).normal(x)).clamp(0, 1)
     clean = model(x).softmax(1).detach()
-    hurt = climbed(model, x, start, lambda out: kl(clean, out.softmax(1)), 5, 0.03, EPS)
-    assert ((hurt - x).abs().amax() - EPS).abs() < 1e-12
-    p, q = model(x).softmax(1), model(hurt).softmax(1)
+    x_adv = climbed(model, x, start, lambda out: kl(clean, out.softmax(1)), 5, 0.03, EPS)
+    assert ((x_adv - x).abs().amax() - EPS).abs() < 1e-12
+    p, q = model(x).softmax(1), model(x_adv).softmax(1)
     wanted = F.cross_entropy(model(x), y) + 6 * kl(p, q).mean()
     loss = trades(Linf(EPS), steps=5, size=0.03).loss(model, (x, y))
     assert torch.allclose(loss, wanted, rtol=1e-9)
@@ -124,23 +124,23 @@ def test_trades_takes_the_papers_forty_steps_of_a_hundredth() -> None:
 
 def test_mart_boosts_the_loss_and_weighs_what_is_not_sure() -> None:
     model, (x, y) = network(torch.float64), batch(dtype=torch.float64)
-    hurt = (x + EPS * torch.randn_like(x).sign()).clamp(0, 1)
-    p, q = model(x).softmax(1).detach(), model(hurt).softmax(1).detach()
+    x_adv = (x + EPS * torch.randn_like(x).sign()).clamp(0, 1)
+    p, q = model(x).softmax(1).detach(), model(x_adv).softmax(1).detach()
     each = []
     for i, label in enumerate(y.tolist()):
         rival = max(float(q[i, k]) for k in range(3) if k != label)
         boosted = -math.log(q[i, label]) - math.log(1 - rival)
         each.append(boosted + 5 * float(kl(p[i : i + 1], q[i : i + 1])) * (1 - float(p[i, label])))
-    assert Mart()(model, x, hurt, y, Classify()).item() == pytest.approx(sum(each) / len(each), rel=1e-9)
+    assert Mart()(model, x, x_adv, y, Classify()).item() == pytest.approx(sum(each) / len(each), rel=1e-9)
 
 
 def test_mart_trains_on_ten_steps_of_a_quarter_of_eps() -> None:
     model, (x, y) = network(), batch()
     torch.manual_seed(7)
     start = (x + EPS * (2 * starting(x, drawn()).uniform(x) - 1)).clamp(0, 1)
-    hurt = climbed(model, x, start, lambda out: F.cross_entropy(out, y, reduction="none"), 10, EPS / 4, EPS)
+    x_adv = climbed(model, x, start, lambda out: F.cross_entropy(out, y, reduction="none"), 10, EPS / 4, EPS)
     _, found, _ = mart(Linf(EPS)).attacked(model, (x, y))
-    assert (found - hurt).abs().amax() < 1e-5
+    assert (found - x_adv).abs().amax() < 1e-5
 
 
 def test_guided_takes_one_step_away_from_the_clean_answer_and_holds_the_two_together() -> None:
@@ -152,8 +152,8 @@ def test_guided_takes_one_step_away_from_the_clean_answer_and_holds_the_two_toge
     def aim(out: torch.Tensor) -> torch.Tensor:
         return F.cross_entropy(out, y, reduction="none") + 15 * ((out.softmax(1) - clean) ** 2).sum(1)
 
-    hurt = climbed(model, x, start, aim, 1, EPS, EPS)
-    apart = ((model(x).softmax(1) - model(hurt).softmax(1)) ** 2).sum(1).mean()
+    x_adv = climbed(model, x, start, aim, 1, EPS, EPS)
+    apart = ((model(x).softmax(1) - model(x_adv).softmax(1)) ** 2).sum(1).mean()
     loss = guided(Linf(EPS)).loss(model, (x, y), 0.1)
     assert torch.allclose(loss, F.cross_entropy(model(x), y) + 15 * apart, rtol=1e-9)
 
@@ -220,8 +220,8 @@ def test_eps_rises_over_the_ramp(name: str) -> None:
     made = quick(name, ramp=0.5)
     moved = {}
     for done in (0.0, 0.25, 0.5, 0.9):
-        images, hurt, _ = made.attacked(model, (x, y), done)
-        moved[done] = float((hurt - images).abs().amax())
+        images, x_adv, _ = made.attacked(model, (x, y), done)
+        moved[done] = float((x_adv - images).abs().amax())
     assert moved[0.0] == 0
     assert moved[0.25] <= EPS / 2 + 1e-6
     assert 0 < moved[0.25] < moved[0.5] <= EPS + 1e-6

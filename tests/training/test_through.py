@@ -13,7 +13,7 @@ from steelman.data import Images
 from steelman.errors import InputError
 from steelman.losses import margin
 from steelman.norms import Linf
-from steelman.training import Recipe, Through, fit
+from steelman.training import EndToEndPurifierLoss, Recipe, fit
 from steelman.training.objectives import Weights
 from steelman.training.objectives.trades import divergence
 
@@ -54,7 +54,7 @@ class Judging(nn.Module):
 def through(frozen, **settings):
     """Attacked by one step from the image, without randomness, so that what it made can be made again."""
     attack = pgd(Linf(EPS), steps=1, size=EPS, start=at_input).with_goal(Last())
-    return Through(classifier=frozen, attack=attack, held=pgd(Linf(EPS), steps=5), ramp=0.0, **settings)
+    return EndToEndPurifierLoss(classifier=frozen, attack=attack, held=pgd(Linf(EPS), steps=5), ramp=0.0, **settings)
 
 
 def stepped(model, x, y, eps=EPS):
@@ -69,10 +69,10 @@ def test_the_loss_is_the_papers_and_ours_part_by_part():
     counts = Weights(clean=0.3, fidelity=2.0, consistency=1.5, pairing=0.7)
     found = through(frozen, weights=counts).loss(model, (x, y))
     bad = stepped(nn.Sequential(model, frozen), x, y)
-    hurt, clean = frozen(model(bad)), frozen(model(x))
-    expected = F.cross_entropy(hurt, y) + 0.3 * F.cross_entropy(clean, y)
+    x_adv, clean = frozen(model(bad)), frozen(model(x))
+    expected = F.cross_entropy(x_adv, y) + 0.3 * F.cross_entropy(clean, y)
     expected = expected + 2 * F.mse_loss(torch.cat([model(bad), model(x)]), torch.cat([x, x]))
-    expected = expected + 1.5 * divergence(clean, hurt).mean() + 0.7 * F.mse_loss(clean, hurt)
+    expected = expected + 1.5 * divergence(clean, x_adv).mean() + 0.7 * F.mse_loss(clean, x_adv)
     assert torch.allclose(found, expected, rtol=1e-5)
 
 
@@ -102,9 +102,9 @@ def test_another_attack_may_come_first():
     frozen, model, (x, y) = classifier(), Judging(), batch()
     weaker = pgd(Linf(EPS / 2), steps=1, size=EPS / 2, start=at_input).with_goal(Last())
     objective = through(frozen, early=0.5, first=weaker)
-    assert torch.equal(objective.attacked(model, (x, y), 0.49).hurt, stepped(model.judge, x, y, EPS / 2))
+    assert torch.equal(objective.attacked(model, (x, y), 0.49).x_adv, stepped(model.judge, x, y, EPS / 2))
     both = nn.Sequential(model, frozen)
-    assert torch.equal(objective.attacked(model, (x, y), 0.5).hurt, stepped(both, x, y))
+    assert torch.equal(objective.attacked(model, (x, y), 0.5).x_adv, stepped(both, x, y))
     assert repr(objective) != repr(through(frozen, early=0.5))
 
 
@@ -134,7 +134,7 @@ def test_some_are_attacked_by_one_who_does_not_know_of_the_purifier():
     grads = stepped(frozen, x[:6], y[:6], 1e-3) - x[:6]
     free = (made.unaware > 0) & (made.unaware < 1) & (grads != 0)
     assert torch.equal((made.unaware - x[:6]).sign()[free], grads.sign()[free])
-    expected = F.cross_entropy(frozen(model(made.hurt)), y) + F.cross_entropy(frozen(model(made.unaware)), y[:6])
+    expected = F.cross_entropy(frozen(model(made.x_adv)), y) + F.cross_entropy(frozen(model(made.unaware)), y[:6])
     assert torch.allclose(objective.reading(model, made), expected, rtol=1e-5)
 
 

@@ -5,23 +5,25 @@ from __future__ import annotations
 from steelman.attacks.apgd import apgd, apgd_dlr, apgd_t
 from steelman.attacks.attack import Attack, Result
 from steelman.attacks.autoattack import autoattack
-from steelman.attacks.boundary import boundary
+from steelman.attacks.carlini_wagner.cw import cw
 from steelman.attacks.cascade import Cascade
 from steelman.attacks.catalogue import AnyAttack, Entry, catalogue, named
-from steelman.attacks.corruptions import accuracies, corruptions
-from steelman.attacks.cw import cw
+from steelman.attacks.corruptions.worst_of import accuracies, corruptions
 from steelman.attacks.ddn import ddn
+from steelman.attacks.decision_based.boundary import boundary
+from steelman.attacks.decision_based.geoda import geoda
+from steelman.attacks.decision_based.hopskipjump import hopskipjump
 from steelman.attacks.deepfool import deepfool
 from steelman.attacks.ead import ead
-from steelman.attacks.engine import Progress
+from steelman.attacks.engine.estimators import averaged, blurred, borrowed, exact
+from steelman.attacks.engine.goals import Break, Confident, Last, Nearest, Worst
+from steelman.attacks.engine.loop import Progress
+from steelman.attacks.engine.problem import Probe, Problem, Rule
+from steelman.attacks.engine.schedules import Fixed, OfEps, at_blocks, at_corner, at_given, at_input, at_random
 from steelman.attacks.estimates import estimated, nes, spsa
 from steelman.attacks.fab import fab, fab_t
 from steelman.attacks.fmn import fmn
 from steelman.attacks.gama import gama, gama_fw
-from steelman.attacks.geoda import geoda
-from steelman.attacks.goals import Break, Confident, Last, Nearest, Worst
-from steelman.attacks.gradients import averaged, blurred, borrowed, exact
-from steelman.attacks.hopskipjump import hopskipjump
 from steelman.attacks.jsma import jsma
 from steelman.attacks.lbfgs import lbfgs
 from steelman.attacks.learnt import Universal
@@ -29,8 +31,6 @@ from steelman.attacks.momentum import mifgsm
 from steelman.attacks.odi import diversified, odi
 from steelman.attacks.one_pixel import one_pixel
 from steelman.attacks.patch import lavan, patch
-from steelman.attacks.problem import Probe, Problem, Rule
-from steelman.attacks.schedules import Fixed, OfEps, at_blocks, at_corner, at_given, at_input, at_random
 from steelman.attacks.sigma_zero import sigma_zero
 from steelman.attacks.spatial import spatial
 from steelman.attacks.square import square

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from steelman.attacks.apgd_l1 import AutoPgdL1, shrinking
 from steelman.attacks.attack import Attack
-from steelman.attacks.guides import EachTarget, Guide
-from steelman.attacks.problem import Asks, Probe, Problem
+from steelman.attacks.engine.guides import EachTarget, Guide
+from steelman.attacks.engine.problem import Asks, Probe, Problem
 from steelman.attacks.settings import column, count, inside, share, where
 from steelman.errors import InputError
 from steelman.losses import Loss, cross_entropy, dlr, dlr_reaching, dlr_targeted

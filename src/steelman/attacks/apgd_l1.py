@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from steelman.attacks.problem import Asks, Probe, Problem
+from steelman.attacks.engine.problem import Asks, Probe, Problem
 from steelman.attacks.settings import column, count, where
 from steelman.norms import column as radii
 from steelman.norms import l1_in_box

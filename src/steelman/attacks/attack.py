@@ -10,14 +10,14 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from steelman.attacks import engine
-from steelman.attacks.goals import Break, Goal, Nearest
-from steelman.attacks.gradients import Estimator, exact
-from steelman.attacks.guides import Guide, guide_of
-from steelman.attacks.oracle import Oracle, Tally
-from steelman.attacks.problem import Problem, Rule, put, take
+from steelman.attacks.engine import loop
+from steelman.attacks.engine.estimators import Estimator, exact
+from steelman.attacks.engine.goals import Break, Goal, Nearest
+from steelman.attacks.engine.guides import Guide, guide_of
+from steelman.attacks.engine.oracle import Oracle, Tally
+from steelman.attacks.engine.problem import Problem, Rule, put, take
+from steelman.attacks.engine.slots import MEMORY, bounded, timed
 from steelman.attacks.reprs import by_name
-from steelman.attacks.slots import MEMORY, bounded, timed
 from steelman.errors import InputError
 from steelman.losses import Loss, cross_entropy
 from steelman.norms import Radius
@@ -67,7 +67,7 @@ class Attack:
 
     name: str
     threat: Threat
-    rule: Rule[Any] | engine.Search
+    rule: Rule[Any] | loop.Search
     loss: Loss | Guide = cross_entropy
     targeted: bool = False
     restarts: int = 1
@@ -77,7 +77,7 @@ class Attack:
     __repr__ = by_name
 
     def __post_init__(self) -> None:
-        steps = 1 if isinstance(self.rule, engine.Search) else self.rule.steps
+        steps = 1 if isinstance(self.rule, loop.Search) else self.rule.steps
         if self.restarts < 1 or steps < 1:
             raise InputError(f"expected at least 1 step and 1 restart, got {steps} and {self.restarts}")
 
@@ -95,7 +95,7 @@ class Attack:
         memory: int = MEMORY,
         mode: Mode = "eval",
         precision: str = "fp32",
-        observe: engine.Observer | None = None,
+        observe: loop.Observer | None = None,
     ) -> Result:
         """Returns what the attack found, on the device of x.
 
@@ -149,14 +149,14 @@ class Attack:
         by = torch.where(broken & ~tally.natural, 0, -1)
         return Result(tally.x, broken, tally.natural, tally.margin, tally.distance, tally.forwards, tally.backwards, by)
 
-    def _run(self, victim: Victim, problem: Problem, slots: int, observe: engine.Observer | None) -> Oracle:
+    def _run(self, victim: Victim, problem: Problem, slots: int, observe: loop.Observer | None) -> Oracle:
         with victim:
             oracle = self._oracle(victim, problem, slots)
-            engine.run(self.rule, oracle, guide=guide_of(self.loss), restarts=self.restarts, observe=observe)
+            loop.run(self.rule, oracle, guide=guide_of(self.loss), restarts=self.restarts, observe=observe)
         return oracle
 
     def _oracle(self, victim: Victim, problem: Problem, slots: int) -> Oracle:
-        queries = self.rule.queries if isinstance(self.rule, engine.Search) else None
+        queries = self.rule.queries if isinstance(self.rule, loop.Search) else None
         return Oracle(victim, problem, goal=self.goal, estimator=self.gradient, slots=slots, queries=queries)
 
     def _confirmed(self, tally: Tally, make: Callable[[], Victim], problem: Problem, slots: int) -> Tally:

@@ -8,10 +8,10 @@ from typing import Literal
 from steelman.attacks.apgd import apgd, apgd_dlr, apgd_t
 from steelman.attacks.attack import Attack
 from steelman.attacks.cascade import Cascade
+from steelman.attacks.engine.estimators import averaged
+from steelman.attacks.engine.goals import Break
+from steelman.attacks.engine.guides import EachTarget
 from steelman.attacks.fab import fab, fab_t
-from steelman.attacks.goals import Break
-from steelman.attacks.gradients import averaged
-from steelman.attacks.guides import EachTarget
 from steelman.attacks.settings import inside
 from steelman.attacks.square import square
 from steelman.errors import InputError

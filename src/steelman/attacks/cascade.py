@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from steelman.attacks.attack import Attack, Result
-from steelman.attacks.engine import Observer, Progress
-from steelman.attacks.goals import Goal
-from steelman.attacks.gradients import Estimator
-from steelman.attacks.problem import put, take
+from steelman.attacks.engine.estimators import Estimator
+from steelman.attacks.engine.goals import Goal
+from steelman.attacks.engine.loop import Observer, Progress
+from steelman.attacks.engine.problem import put, take
 from steelman.errors import InputError
 from steelman.norms import Radius
 from steelman.threat import Threat

@@ -9,19 +9,19 @@ from typing import Any, Literal
 from steelman.attacks.apgd import apgd, apgd_dlr, apgd_t
 from steelman.attacks.attack import Attack
 from steelman.attacks.autoattack import autoattack
-from steelman.attacks.boundary import boundary
+from steelman.attacks.carlini_wagner.cw import cw
 from steelman.attacks.cascade import Cascade
-from steelman.attacks.corruptions import corruptions
-from steelman.attacks.cw import cw
+from steelman.attacks.corruptions.worst_of import corruptions
 from steelman.attacks.ddn import ddn
+from steelman.attacks.decision_based.boundary import boundary
+from steelman.attacks.decision_based.geoda import geoda
+from steelman.attacks.decision_based.hopskipjump import hopskipjump
 from steelman.attacks.deepfool import deepfool
 from steelman.attacks.ead import ead
 from steelman.attacks.estimates import nes, spsa
 from steelman.attacks.fab import fab, fab_t
 from steelman.attacks.fmn import fmn
 from steelman.attacks.gama import gama, gama_fw
-from steelman.attacks.geoda import geoda
-from steelman.attacks.hopskipjump import hopskipjump
 from steelman.attacks.jsma import jsma
 from steelman.attacks.lbfgs import lbfgs
 from steelman.attacks.learnt import Universal

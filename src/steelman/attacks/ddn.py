@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from steelman.attacks.attack import Attack
-from steelman.attacks.goals import Nearest
-from steelman.attacks.problem import Asks, Probe, Problem
+from steelman.attacks.engine.goals import Nearest
+from steelman.attacks.engine.problem import Asks, Probe, Problem
 from steelman.attacks.settings import column, count, fraction, positive, smallest, where
 from steelman.losses import cross_entropy
 from steelman.norms import Ball

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from steelman.attacks.attack import Attack
-from steelman.attacks.goals import Nearest
-from steelman.attacks.guides import relevant
-from steelman.attacks.problem import Asks, Probe, Problem
+from steelman.attacks.engine.goals import Nearest
+from steelman.attacks.engine.guides import relevant
+from steelman.attacks.engine.problem import Asks, Probe, Problem
 from steelman.attacks.settings import column, count, smallest
 from steelman.errors import InputError
 from steelman.norms import Ball

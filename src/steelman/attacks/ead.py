@@ -10,10 +10,10 @@ from torch import Tensor
 
 from steelman.attacks.attack import Attack
 from steelman.attacks.bracket import Bracket
-from steelman.attacks.cw import goal_of
-from steelman.attacks.problem import Asks, Probe, Problem
+from steelman.attacks.carlini_wagner.cw import goal_of
+from steelman.attacks.carlini_wagner.tanh_space import side
+from steelman.attacks.engine.problem import Asks, Probe, Problem
 from steelman.attacks.settings import column, count, positive, smallest, where
-from steelman.attacks.tanh_space import side
 from steelman.losses import margin
 from steelman.norms import Ball
 from steelman.threat import Threat

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from steelman.attacks.attack import Attack
-from steelman.attacks.gradients import Ascend
-from steelman.attacks.guides import Guide
-from steelman.attacks.problem import Asks, Probe, Problem
+from steelman.attacks.engine.estimators import Ascend
+from steelman.attacks.engine.guides import Guide
+from steelman.attacks.engine.problem import Asks, Probe, Problem
+from steelman.attacks.engine.schedules import Fixed, OfEps, Schedule
 from steelman.attacks.reprs import by_name
-from steelman.attacks.schedules import Fixed, OfEps, Schedule
 from steelman.attacks.settings import column, count, inside, positive
 from steelman.errors import InputError
 from steelman.losses import Loss, cross_entropy, margin

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from steelman.attacks.attack import Attack
-from steelman.attacks.goals import Nearest
-from steelman.attacks.guides import relevant
-from steelman.attacks.oracle import Oracle
-from steelman.attacks.problem import Problem, take
+from steelman.attacks.engine.goals import Nearest
+from steelman.attacks.engine.guides import relevant
+from steelman.attacks.engine.oracle import Oracle
+from steelman.attacks.engine.problem import Problem, take
 from steelman.attacks.projections import onto_plane
 from steelman.attacks.settings import column, count, positive, share, smallest, where
 from steelman.errors import InputError

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from steelman.attacks.attack import Attack
 from steelman.attacks.ddn import annealed, farthest, uphill
-from steelman.attacks.goals import Nearest
-from steelman.attacks.problem import Asks, Probe, Problem
+from steelman.attacks.engine.goals import Nearest
+from steelman.attacks.engine.problem import Asks, Probe, Problem
 from steelman.attacks.settings import column, count, fraction, positive, smallest
 from steelman.errors import InputError
 from steelman.losses import margin

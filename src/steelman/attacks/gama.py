@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from steelman.attacks.attack import Attack
-from steelman.attacks.problem import Asks, Probe, Problem
-from steelman.attacks.schedules import at_corner
+from steelman.attacks.engine.problem import Asks, Probe, Problem
+from steelman.attacks.engine.schedules import at_corner
 from steelman.attacks.settings import column, count, inside
 from steelman.attacks.steepest import Steepest
 from steelman.losses import margin

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from steelman.attacks.attack import Attack
-from steelman.attacks.guides import EachTarget
-from steelman.attacks.problem import Asks, Probe, Problem
+from steelman.attacks.engine.guides import EachTarget
+from steelman.attacks.engine.problem import Asks, Probe, Problem
 from steelman.attacks.settings import count, share, smallest
 from steelman.errors import InputError
 from steelman.losses import others

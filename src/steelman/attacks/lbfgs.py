@@ -10,10 +10,10 @@ from torch import Tensor
 
 from steelman.attacks.attack import Attack
 from steelman.attacks.bracket import Bracket, by_slope
-from steelman.attacks.goals import Nearest
-from steelman.attacks.problem import Asks, Probe, Problem
+from steelman.attacks.carlini_wagner.tanh_space import side
+from steelman.attacks.engine.goals import Nearest
+from steelman.attacks.engine.problem import Asks, Probe, Problem
 from steelman.attacks.settings import count, positive, smallest, where
-from steelman.attacks.tanh_space import side
 from steelman.losses import cross_entropy, log_rest
 from steelman.norms import Ball
 from steelman.threat import Threat

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from steelman.attacks.attack import Attack, Result
-from steelman.attacks.engine import Observer
-from steelman.attacks.goals import Break, Goal, Worst
-from steelman.attacks.gradients import Estimator, exact
-from steelman.attacks.oracle import Oracle
-from steelman.attacks.problem import Problem
+from steelman.attacks.engine.estimators import Estimator, exact
+from steelman.attacks.engine.goals import Break, Goal, Worst
+from steelman.attacks.engine.loop import Observer
+from steelman.attacks.engine.oracle import Oracle
+from steelman.attacks.engine.problem import Problem
 from steelman.errors import InputError
 from steelman.norms import Radius
 from steelman.streams import Streams

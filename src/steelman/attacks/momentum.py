@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from steelman.attacks.attack import Attack
-from steelman.attacks.guides import Guide
-from steelman.attacks.problem import Asks, Probe, Problem
+from steelman.attacks.engine.guides import Guide
+from steelman.attacks.engine.problem import Asks, Probe, Problem
 from steelman.attacks.settings import count, inside
 from steelman.errors import InputError
 from steelman.losses import Loss, cross_entropy

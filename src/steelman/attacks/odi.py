@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from steelman.attacks.attack import Attack
-from steelman.attacks.engine import Search
-from steelman.attacks.guides import Guide, guide_of
-from steelman.attacks.problem import Asks, Probe, Problem, Rule, put, take
-from steelman.attacks.schedules import OfEps, at_given, at_random
+from steelman.attacks.engine.guides import Guide, guide_of
+from steelman.attacks.engine.loop import Search
+from steelman.attacks.engine.problem import Asks, Probe, Problem, Rule, put, take
+from steelman.attacks.engine.schedules import OfEps, at_given, at_random
 from steelman.attacks.settings import count, inside
 from steelman.attacks.steepest import Steepest
 from steelman.errors import InputError

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from steelman.attacks.attack import Attack
-from steelman.attacks.oracle import Oracle
-from steelman.attacks.problem import Problem, take
+from steelman.attacks.engine.oracle import Oracle
+from steelman.attacks.engine.problem import Problem, take
 from steelman.attacks.settings import count, inside
 from steelman.errors import InputError
 from steelman.losses import others

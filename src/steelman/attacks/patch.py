@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from steelman.attacks.attack import Attack
+from steelman.attacks.engine.oracle import Oracle
+from steelman.attacks.engine.problem import Asks, Probe, Problem, take
 from steelman.attacks.learnt import Universal, in_order
-from steelman.attacks.oracle import Oracle
-from steelman.attacks.problem import Asks, Probe, Problem, take
 from steelman.attacks.settings import count, positive, share
 from steelman.errors import InputError
 from steelman.losses import cross_entropy

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from steelman.attacks.attack import Attack
 from steelman.attacks.ddn import annealed
-from steelman.attacks.goals import Nearest
-from steelman.attacks.problem import Asks, Probe, Problem
+from steelman.attacks.engine.goals import Nearest
+from steelman.attacks.engine.problem import Asks, Probe, Problem
 from steelman.attacks.settings import column, count, positive, share, smallest
 from steelman.losses import margin
 from steelman.norms import Ball

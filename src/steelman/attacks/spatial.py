@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from steelman.attacks.attack import Attack
-from steelman.attacks.oracle import Oracle
+from steelman.attacks.engine.oracle import Oracle
 from steelman.attacks.settings import count
 from steelman.errors import InputError
 from steelman.norms import Ball, Linf

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from steelman.attacks.attack import Attack
-from steelman.attacks.guides import Guide
-from steelman.attacks.problem import Asks, Probe, Problem
+from steelman.attacks.corruptions.windows import Window
+from steelman.attacks.engine.guides import Guide
+from steelman.attacks.engine.problem import Asks, Probe, Problem
 from steelman.attacks.settings import column, count, inside, positive, share, where
-from steelman.attacks.windows import Window
 from steelman.errors import InputError
 from steelman.losses import Loss, cross_entropy, margin
 from steelman.norms import Ball, l1_in_box

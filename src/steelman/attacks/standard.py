@@ -11,10 +11,10 @@ from torch import Tensor
 from steelman.attacks.apgd import apgd
 from steelman.attacks.attack import Attack
 from steelman.attacks.cascade import Cascade
-from steelman.attacks.guides import EachTarget, Guide
-from steelman.attacks.problem import Asks, Probe, Problem
+from steelman.attacks.engine.guides import EachTarget, Guide
+from steelman.attacks.engine.problem import Asks, Probe, Problem
+from steelman.attacks.engine.schedules import Start, at_blocks, at_input, at_random
 from steelman.attacks.reprs import by_name
-from steelman.attacks.schedules import Start, at_blocks, at_input, at_random
 from steelman.attacks.settings import column, inside
 from steelman.attacks.square import square
 from steelman.losses import Loss, cross_entropy, margin, margin_targeted

@@ -9,10 +9,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from steelman.attacks.attack import Attack
-from steelman.attacks.guides import Guide
-from steelman.attacks.problem import Asks, Probe, Problem
+from steelman.attacks.engine.guides import Guide
+from steelman.attacks.engine.problem import Asks, Probe, Problem
+from steelman.attacks.engine.schedules import Fixed, OfEps, Schedule, Start, at_input, at_random
 from steelman.attacks.reprs import by_name
-from steelman.attacks.schedules import Fixed, OfEps, Schedule, Start, at_input, at_random
 from steelman.attacks.settings import count, inside, largest, positive
 from steelman.errors import InputError
 from steelman.losses import Loss, cross_entropy

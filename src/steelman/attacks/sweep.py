@@ -10,9 +10,9 @@ from torch import Tensor
 
 from steelman.attacks.attack import Attack, Result
 from steelman.attacks.cascade import Cascade
-from steelman.attacks.engine import Observer, Progress
-from steelman.attacks.goals import Nearest
-from steelman.attacks.problem import put
+from steelman.attacks.engine.goals import Nearest
+from steelman.attacks.engine.loop import Observer, Progress
+from steelman.attacks.engine.problem import put
 from steelman.errors import InputError
 
 

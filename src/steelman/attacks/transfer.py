@@ -11,9 +11,9 @@ from torch import Tensor
 
 from steelman.attacks.attack import Attack
 from steelman.attacks.cascade import Cascade
-from steelman.attacks.goals import Goal, Worst
-from steelman.attacks.oracle import Oracle
-from steelman.attacks.problem import Problem
+from steelman.attacks.engine.goals import Goal, Worst
+from steelman.attacks.engine.oracle import Oracle
+from steelman.attacks.engine.problem import Problem
 from steelman.errors import InputError
 from steelman.victim import Victim
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from steelman.attacks.guides import relevant
+from steelman.attacks.engine.guides import relevant
+from steelman.attacks.engine.oracle import Oracle
+from steelman.attacks.engine.problem import Problem, take
 from steelman.attacks.learnt import Universal, in_order
-from steelman.attacks.oracle import Oracle
-from steelman.attacks.problem import Problem, take
 from steelman.attacks.settings import count, inside, positive, share
 from steelman.losses import cross_entropy
 from steelman.norms import Ball

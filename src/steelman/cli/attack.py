@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     import numpy as np
     import torch
 
-    from steelman.cli.show import attacking, console, writable
+    from steelman.cli.console import attacking, console, writable
     from steelman.evaluation.measure import on
     from steelman.files import put_bytes
     from steelman.report import attacked
@@ -117,7 +117,7 @@ def _listed() -> int:
     from rich.table import Table
 
     from steelman.attacks import catalogue
-    from steelman.cli.show import console
+    from steelman.cli.console import console
 
     table = Table("attack", "norms", "knows", "finds", "targeted", "cost of an image that holds", "paper")
     for name, entry in catalogue.items():

@@ -77,7 +77,7 @@ def model(options: argparse.Namespace, images: Images) -> nn.Module:
     Raises InputError if it is untrained, or does not read such images as so many classes.
     """
     from steelman import models
-    from steelman.cli.show import device
+    from steelman.cli.console import device
 
     name = options.model or f"{_name(images)}/cnn"
     if options.model is None and name not in models.shipped():
@@ -180,7 +180,7 @@ def _through(attack: AnyAttack, options: argparse.Namespace, images: Images) -> 
     """An attack that is made on the surrogate."""
     from steelman import models
     from steelman.attacks import Attack, Cascade, transfer
-    from steelman.cli.show import device
+    from steelman.cli.console import device
 
     if not isinstance(attack, Attack | Cascade):
         raise InputError(f"expected no --surrogate for {attack.name}, which learns from many images: leave it out")

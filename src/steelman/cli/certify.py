@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     import time
 
     from steelman.attacks.settings import count, fraction
-    from steelman.cli.show import console, writable
+    from steelman.cli.console import console, writable
     from steelman.defences import Smoothed, guard
     from steelman.evaluation.measure import on
     from steelman.files import put_bytes
@@ -139,7 +139,7 @@ def _rows(certificate: Certificate, images: Images) -> str:
 def _show(result: dict[str, object], name: str) -> None:
     from rich.table import Table
 
-    from steelman.cli.show import console
+    from steelman.cli.console import console
 
     settings, rows = result["settings"], result["certified"]
     assert isinstance(settings, dict)
@@ -166,7 +166,7 @@ def _show(result: dict[str, object], name: str) -> None:
 @contextmanager
 def _certifying(title: str) -> Iterator[Callable[[int, int], None]]:
     """An observer for certificates."""
-    from steelman.cli.show import bars
+    from steelman.cli.console import bars
 
     with bars(title) as progress:
         task = progress.add_task(title, total=None)

@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
     from rich.table import Table
 
     from steelman import data
-    from steelman.cli.show import console
+    from steelman.cli.console import console
     from steelman.errors import InputError
 
     if options.what == "list":

@@ -54,10 +54,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Attacks, fits, measures, prints the tables and writes the run folder."""
     from steelman import data
-    from steelman.cli.show import device, finish, writable
+    from steelman.cli.console import device, finish, writable
     from steelman.evaluation.detection import detect
     from steelman.evaluation.measure import on, versions
-    from steelman.evaluation.records import Evaluation
+    from steelman.records import Evaluation
 
     started = time.monotonic()
     everything, images = data.load(options.data), bring.images(options)
@@ -143,8 +143,8 @@ def _detectors(
     purifier: nn.Module | None,
     where: str,
 ) -> dict[str, nn.Module]:
-    from steelman.cli.show import console
-    from steelman.cli.show import fitting as shown
+    from steelman.cli.console import console
+    from steelman.cli.console import fitting as shown
     from steelman.defences import detectors
     from steelman.training import detector, named
 
@@ -189,7 +189,7 @@ def _made(
     y: Tensor,
     images: Images,
 ) -> Tensor:
-    from steelman.cli.show import attacking
+    from steelman.cli.console import attacking
 
     with attacking(name) as observe:
         result = attack(

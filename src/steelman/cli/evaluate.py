@@ -58,10 +58,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluates, prints what was found and writes the run folder."""
-    from steelman.cli.show import command_line, console, evaluating, finish, writable
+    from steelman.cli.console import command_line, console, evaluating, finish, writable
     from steelman.defences import guard
     from steelman.evaluation.evaluate import evaluate
-    from steelman.evaluation.store import FILE
+    from steelman.evaluation.storing.store import FILE
 
     options = config.read(options)
     images = bring.images(options)

@@ -47,11 +47,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Attacks, draws and writes; or lists the layers."""
-    from steelman.cli.show import attacking, console, finish, writable
+    from steelman.cli.console import attacking, console, finish, writable
     from steelman.evaluation import measure
     from steelman.evaluation.features import answers, feature_maps
-    from steelman.evaluation.records import Evaluation
     from steelman.files import put_bytes
+    from steelman.records import Evaluation
     from steelman.report.feature_maps import sheet
 
     images = bring.images(options)

@@ -10,7 +10,7 @@ from steelman.errors import unknown
 from steelman.files import put_bytes
 
 if TYPE_CHECKING:
-    from steelman.evaluation.records import Evaluation
+    from steelman.records import Evaluation
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -33,8 +33,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Reads and writes."""
-    from steelman.cli.show import console
-    from steelman.evaluation.records import read
+    from steelman.cli.console import console
+    from steelman.records import read
 
     evaluation = read(options.folder)
     if options.card is not None:

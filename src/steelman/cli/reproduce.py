@@ -73,10 +73,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measures, prints the tables and writes the run folder."""
-    from steelman.cli.show import device, finish, fitting, measuring, writable
+    from steelman.cli.console import device, finish, fitting, measuring, writable
     from steelman.studies.paper import reproduce
+    from steelman.studies.paper_setup import Plan
     from steelman.studies.published import DATASETS
-    from steelman.studies.stage import Plan
 
     for name in options.datasets:
         if name not in DATASETS:

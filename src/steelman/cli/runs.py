@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from steelman.evaluation.records import Case
-    from steelman.evaluation.runs import Summary
+    from steelman.evaluation.storing.runs import Summary
+    from steelman.records import Case
 
 EXAMPLES = """examples:
   steelman runs list
@@ -47,8 +47,8 @@ def _list(options: argparse.Namespace) -> int:
     from rich.table import Table
     from rich.text import Text
 
-    from steelman.cli.show import console
-    from steelman.evaluation.runs import listed
+    from steelman.cli.console import console
+    from steelman.evaluation.storing.runs import listed
 
     found = listed(options.folder)
     if not found:
@@ -77,8 +77,8 @@ def _show(options: argparse.Namespace) -> int:
     from rich.table import Table
     from rich.text import Text
 
-    from steelman.cli.show import console
-    from steelman.evaluation.runs import cases
+    from steelman.cli.console import console
+    from steelman.evaluation.storing.runs import cases
 
     for case in cases(options.folder):
         defence = "" if case.defence == "none" else f" behind {case.defence}"
@@ -99,8 +99,8 @@ def _show(options: argparse.Namespace) -> int:
 def _compare(options: argparse.Namespace) -> int:
     from rich.table import Table
 
-    from steelman.cli.show import console
-    from steelman.evaluation.runs import compared
+    from steelman.cli.console import console
+    from steelman.evaluation.storing.runs import compared
 
     table = Table("threat", "images", "both survive", "only the first", "only the second", "neither", "p (McNemar)")
     for one in compared(options.first, options.second):
@@ -111,8 +111,8 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from steelman.cli.show import console
-    from steelman.evaluation.runs import exported
+    from steelman.cli.console import console
+    from steelman.evaluation.storing.runs import exported
 
     count = exported(options.folder, options.file)
     console.print(f"wrote {count:,} samples to {options.file}")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from steelman.defences import door
+from steelman.defences import input_checks
 from steelman.errors import InputError
 
 _LEAST = 0.01
@@ -82,7 +82,7 @@ class BayesianAutoencoder(nn.Module):
 
         Means lie in [0, 1], standard deviations in [.01, 1].
         """
-        door.check(self, x, self.channels)
+        input_checks.check(self, x, self.channels)
         height, width = x.shape[-2:]
         if height % 4 or width % 4:
             x = F.pad(x, (0, -width % 4, 0, -height % 4), mode="replicate")

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from steelman.defences import door
+from steelman.defences import input_checks
 from steelman.errors import InputError, unknown
 
 GRADIENTS = ("identity", "unrolled", "encoder")
@@ -81,14 +81,14 @@ class DefenseGAN(nn.Module):
         other.generator, other.encoder = self.generator, self.encoder
         return other.train(self.training)
 
-    def stand_ins(self) -> dict[str, nn.Module]:
+    def backward_approximations(self) -> dict[str, nn.Module]:
         """Returns what an attacker differentiates in its place: the same projection, unrolled or detached."""
         ways = [way for way in GRADIENTS if way != self.gradient and (way != "encoder" or self.encoder is not None)]
         words = {"identity": "detached (the identity)", "unrolled": "unrolled", "encoder": "its encoder"}
         return {words[way]: self.with_settings(gradient=way) for way in ways}
 
     def forward(self, x: Tensor) -> Tensor:
-        door.check(self, x, self.channels, self.side)
+        input_checks.check(self, x, self.channels, self.side)
         differentiated = torch.is_grad_enabled() and x.requires_grad
         proposed = self._starts(x)
         with torch.inference_mode(False):

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from steelman.defences import door
+from steelman.defences import input_checks
 from steelman.defences.straight_through import StraightThrough
 from steelman.errors import InputError
 
@@ -163,7 +163,7 @@ def _check_quality(quality: object) -> None:
 
 
 def _check_images(defence: nn.Module, x: Tensor) -> None:
-    door.check(defence, x)
+    input_checks.check(defence, x)
     if x.shape[1] not in (1, 3):
         raise InputError(
             f"expected grey or RGB images, of 1 or 3 channels, for {type(defence).__name__}, got {tuple(x.shape)}: "

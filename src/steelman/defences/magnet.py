@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from steelman.defences import door
+from steelman.defences import input_checks
 from steelman.errors import InputError
 
 
@@ -35,7 +35,7 @@ class Reformer(nn.Module):
         self.leave = _layer(width, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        door.check(self, x, self.channels)
+        input_checks.check(self, x, self.channels)
         if self.pool and (x.shape[-2] % 2 or x.shape[-1] % 2):
             raise InputError(
                 f"expected images of even sides for Reformer, got {x.shape[-2]}×{x.shape[-1]}: say pool=False"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from steelman.defences import door
+from steelman.defences import input_checks
 
 
 class ConvAutoencoder(nn.Module):
@@ -50,7 +50,7 @@ class ConvAutoencoder(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        door.check(self, x, self.settings["channels"], 32)
+        input_checks.check(self, x, self.settings["channels"], 32)
         return self.reconstructed(x)
 
     def reconstructed(self, x: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ class UNetPurifier(nn.Module):
         self.leave = nn.Conv2d(width, 8 * channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        door.check(self, x, self.settings["channels"])
+        input_checks.check(self, x, self.settings["channels"])
         height, width = x.shape[-2:]
         if height % 4 or width % 4:
             x = F.pad(x, (0, -width % 4, 0, -height % 4), mode="replicate")

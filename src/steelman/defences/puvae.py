@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from steelman.defences import door
+from steelman.defences import input_checks
 from steelman.errors import InputError, unknown
 
 CHOICES = ("nearest", "marginal")
@@ -99,12 +99,12 @@ class PuVAE(nn.Module):
             setattr(other, part, getattr(self, part))
         return other.train(self.training)
 
-    def stand_ins(self) -> dict[str, nn.Module]:
+    def backward_approximations(self) -> dict[str, nn.Module]:
         """Returns what an attacker differentiates in its place: the mean over classes, where the choice is hard."""
         return {"class-marginal": self.with_settings(choice="marginal")} if self.choice == "nearest" else {}
 
     def forward(self, x: Tensor) -> Tensor:
-        door.check(self, x, self.channels, self.side)
+        input_checks.check(self, x, self.channels, self.side)
         made = self.reconstructions(x)
         if self.choice == "nearest":
             nearest = self.errors(made.detach(), x.detach()).argmin(1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from steelman.defences import door
+from steelman.defences import input_checks
 from steelman.errors import InputError, unknown
 from steelman.models.ramped import POOLED, RampCNN, RampResNet
 
@@ -69,7 +69,7 @@ class RobustAutoencoder(nn.Module):
 
     def read(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (drawn, logits): images anew, as they came, and what the judge read, (N, classes)."""
-        door.check(self, x, self.channels, self.side)
+        input_checks.check(self, x, self.channels, self.side)
         seen = self.judge.seen(x)
         logits = self.judge.head(self.judge.think(seen))
         told = torch.cat([logits.softmax(1), self.style(seen)], dim=1)
@@ -85,8 +85,8 @@ class CertifiedAutoencoder(nn.Module):
     is otherwise. Where classes are closer, what is drawn is paler, down to nothing.
 
     The trace is `trace` of the judge's own reading: too little for an eye, and for a classifier before which the
-    drawings were made steady (`training.steadied`); enough that a loss rises along its gradient everywhere. A defence
-    should not owe anything to an attacker who finds none.
+    drawings were made steady (`training.certify_prototypes`); enough that a loss rises along its gradient everywhere. A
+    defence should not owe anything to an attacker who finds none.
 
     width, hidden, depth: of the judge.  lead, trace: as above.
     Raises InputError for a setting out of its range.
@@ -115,7 +115,7 @@ class CertifiedAutoencoder(nn.Module):
         self.register_buffer("examples", torch.full((classes, channels, side, side), 0.5))
 
     def forward(self, x: Tensor) -> Tensor:
-        door.check(self, x, self.channels, self.side)
+        input_checks.check(self, x, self.channels, self.side)
         thought = self.judge.think(self.judge.seen(x))
         head = self.judge.head
         # each class less each other, as one layer: its bounds are those of the differences themselves
@@ -132,7 +132,7 @@ class CertifiedAutoencoder(nn.Module):
         among = torch.eye(self.classes, device=self.examples.device)
         return among * (1 - 2 * self.trace) + self.trace / self.classes, self.trace / self.classes
 
-    def stand_ins(self) -> dict[str, nn.Module]:
+    def backward_approximations(self) -> dict[str, nn.Module]:
         """Returns what an attacker differentiates in its place: a drawing by shares, flat nowhere, and what is read."""
         return {"shares": _Shares(self), "its judge": self.judge}
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from steelman.defences import door
+from steelman.defences import input_checks
 from steelman.defences.straight_through import StraightThrough
 from steelman.errors import InputError
 
@@ -31,7 +31,7 @@ class BitDepth(nn.Module):
         self.stage = StraightThrough(partial(_rounded, steps=2**bits - 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        door.check(self, x)
+        input_checks.check(self, x)
         out: Tensor = self.stage(x)
         return out
 
@@ -54,7 +54,7 @@ class MedianSmoothing(nn.Module):
         self.size = size
 
     def forward(self, x: Tensor) -> Tensor:
-        door.check(self, x)
+        input_checks.check(self, x)
         size = self.size
         rows, columns = (_mirrored(side, size, x.device) for side in x.shape[-2:])
         windows = x.clamp(0, 1)[..., rows, :][..., columns].unfold(2, size, 1).unfold(3, size, 1).flatten(-2)
@@ -71,7 +71,7 @@ class RandomResizePad(nn.Module):
     grow: the paper's way, to a larger image, (N, C, H', W') with H' = H · ratio rounded, for a classifier of any size.
     ratio: of the larger side to the smaller, from above 1 up to 4.
     Raises InputError for another ratio.
-    Source: Xie et al. 2018 (Mitigating Adversarial Effects Through Randomization), section 3.
+    Source: Xie et al. 2018 (Mitigating Adversarial Effects EndToEndPurifierLoss Randomization), section 3.
     """
 
     def __init__(self, ratio: float = RATIO, grow: bool = False) -> None:
@@ -82,7 +82,7 @@ class RandomResizePad(nn.Module):
         self.ratio, self.grow = ratio, grow
 
     def forward(self, x: Tensor) -> Tensor:
-        door.check(self, x)
+        input_checks.check(self, x)
         n, _, height, width = x.shape
         if self.grow:
             least, frame = height, (round(height * self.ratio), round(width * self.ratio))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from steelman.defences import door
+from steelman.defences import input_checks
 from steelman.defences.straight_through import StraightThrough
 from steelman.errors import InputError
 
@@ -47,7 +47,7 @@ class TotalVariation(nn.Module):
         self.stage = StraightThrough(self._minimised)
 
     def forward(self, x: Tensor) -> Tensor:
-        door.check(self, x)
+        input_checks.check(self, x)
         out: Tensor = self.stage(x) if self.gradient == "identity" else self._minimised(x)
         return out
 

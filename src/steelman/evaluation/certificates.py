@@ -9,7 +9,7 @@ from torch import Tensor
 
 from steelman import bounds
 from steelman.errors import InputError
-from steelman.evaluation.attacker import Attacker
+from steelman.evaluation.planning.attacker import Attacker
 from steelman.threat import Threat
 from steelman.victim import Victim, abstains
 

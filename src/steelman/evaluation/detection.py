@@ -14,7 +14,7 @@ from steelman.defences.rejecting import scored
 from steelman.errors import InputError
 from steelman.evaluation.intervals import clopper_pearson
 from steelman.evaluation.measure import right
-from steelman.evaluation.records import Detection
+from steelman.records import Detection
 
 _POINTS = 200
 
@@ -43,7 +43,7 @@ def detect(
     Raises InputError for attacked images of another shape, and where the classifier reads no clean image right.
     """
     x, y = clean
-    odd = [attack for attack, hurt in attacked.items() if hurt.shape != x.shape]
+    odd = [attack for attack, x_adv in attacked.items() if x_adv.shape != x.shape]
     if odd:
         raise InputError(
             f"expected {tuple(x.shape)} images of {odd[0]}, one for each clean one, got {tuple(attacked[odd[0]].shape)}"
@@ -51,12 +51,12 @@ def detect(
     whole = right(classifier, x, y, seed=seed)
     if not bool(whole.any()):
         raise InputError("expected a classifier that reads some clean images right, got one that reads none")
-    broken = {attack: whole & ~right(classifier, hurt, y, seed=seed) for attack, hurt in attacked.items()}
+    broken = {attack: whole & ~right(classifier, x_adv, y, seed=seed) for attack, x_adv in attacked.items()}
     found = []
     for detector, module in detectors.items():
         negatives = scored(module, x[whole])
-        for attack, hurt in attacked.items():
-            chosen = hurt[broken[attack]]
+        for attack, x_adv in attacked.items():
+            chosen = x_adv[broken[attack]]
             positives = scored(module, chosen) if len(chosen) else negatives[:0]
             figures = measured(negatives, positives, fpr)
             kind = {"dataset": dataset, "classifier": name, "detector": detector, "attack": attack}

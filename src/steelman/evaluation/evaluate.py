@@ -14,14 +14,14 @@ from torch import nn
 from steelman.attacks import AnyAttack, Cascade
 from steelman.data import Images
 from steelman.evaluation import checks, measure
-from steelman.evaluation.aims import Aim, aims, full_cost
-from steelman.evaluation.assembly import assembled
-from steelman.evaluation.attacker import Attacker, knowing
-from steelman.evaluation.bench import Bench
 from steelman.evaluation.pictures import pictured
-from steelman.evaluation.records import Check, Evaluation
-from steelman.evaluation.run import Observer, Options, Run
-from steelman.evaluation.store import Store, of_tensor
+from steelman.evaluation.planning.attacker import Attacker, probe_pipeline
+from steelman.evaluation.planning.threat_groups import ThreatGroup, full_cost, threat_groups
+from steelman.evaluation.running.attempt_runner import AttemptRunner
+from steelman.evaluation.running.runner import Observer, Options, Runner
+from steelman.evaluation.storing.assembly import build_records
+from steelman.evaluation.storing.store import Store, of_tensor
+from steelman.records import Check, Evaluation
 from steelman.weights import digest
 
 
@@ -63,16 +63,16 @@ def evaluate(
     be written or holds another run.
     """
     started = time.monotonic()
-    goals = aims(attacks)
+    groups = threat_groups(attacks)
     options = Options(seed=seed, batch=batch, each=each, certify=certify, curve=curve, check=check)
     x, y = _first(model, images)
-    attacker = knowing(model, x, y, seed=seed)
+    attacker = probe_pipeline(model, x, y, seed=seed)
     label = defence or ("defended" if undefended is not None else "none")
     names = {"dataset": images.name.removesuffix(" test"), "classifier": name, "defence": label}
-    decides = _decides(model, undefended, images, goals, options)
+    decides = _decides(model, undefended, images, groups, options)
     more = {
         "names": names,
-        "aims": [_plain(aim, attacker, images.num_classes) for aim in goals],
+        "groups": [_plain(group, attacker, images.num_classes) for group in groups],
         "each": each,
         "stages": [asdict(stage) for stage in attacker.stages],
         "versions": measure.versions(),
@@ -81,30 +81,30 @@ def evaluate(
     }
     with Store(None if folder is None else Path(folder), decides, more, fresh=fresh) as store:
         store.list_images(images.indices.tolist(), [images.classes[k] for k in images.labels.tolist()])
-        bench = Bench(attacker, undefended, images, x.device, seed, keeps=folder is not None)
-        Run(bench, model, goals, store, options, observe).everything()
+        attempt_runner = AttemptRunner(attacker, undefended, images, x.device, seed, keeps=folder is not None)
+        Runner(attempt_runner, model, groups, store, options, observe).run()
         if check:
-            _judge(store, goals)
+            _judge(store, groups)
         spent = float(store.about().get("seconds", 0.0)) + time.monotonic() - started
         store.tell(finished=True, seconds=round(spent, 1))
-        cases, rows = assembled(store)
+        cases, rows = build_records(store)
         shown = pictured(store, cases, images, model, undefended, pictures, x.device)
         return Evaluation(
             title=f"{name} on {images.name}" if label == "none" else f"{name} behind {label} on {images.name}",
             rows=rows,
             pictures=shown,
             cases=cases,
-            settings=_settings(images, goals, options, decides["model"]) | dict(about or {}),
+            settings=_settings(images, groups, options, decides["model"]) | dict(about or {}),
             versions=store.about()["versions"],
-            notes=tuple(_notes(attacker, goals, undefended)),
+            notes=tuple(_notes(attacker, groups, undefended)),
             seconds=spent,
         )
 
 
-def _settings(images: Images, goals: tuple[Aim, ...], options: Options, model: str) -> dict[str, Any]:
+def _settings(images: Images, groups: tuple[ThreatGroup, ...], options: Options, model: str) -> dict[str, Any]:
     """What a report says of how it was made."""
     return {
-        "attacks": [repr(attack) for aim in goals for attack in aim.attacks],
+        "attacks": [repr(attack) for group in groups for attack in group.attacks],
         **asdict(options),
         "precision": "static in fp32; adaptive searched in bf16 where the device has it, judged in fp32",
         "model SHA-256": model,
@@ -118,7 +118,7 @@ def _first(model: nn.Module, images: Images) -> tuple[torch.Tensor, torch.Tensor
 
 
 def _decides(
-    model: nn.Module, undefended: nn.Module | None, images: Images, goals: tuple[Aim, ...], options: Options
+    model: nn.Module, undefended: nn.Module | None, images: Images, groups: tuple[ThreatGroup, ...], options: Options
 ) -> dict[str, Any]:
     """What decides the results: a run of other values is another run."""
     known = measure.versions()
@@ -129,32 +129,32 @@ def _decides(
         "images": of_tensor(images.images),
         "labels": of_tensor(images.labels),
         "places": of_tensor(images.indices),
-        "attacks": [repr(attack) for aim in goals for attack in aim.attacks],
+        "attacks": [repr(attack) for group in groups for attack in group.attacks],
         "options": asdict(options),
         "steelman": known["steelman"],
         "torch": known["torch"],
     }
 
 
-def _plain(aim: Aim, attacker: Attacker, classes: int) -> dict[str, Any]:
-    full = sum(full_cost(attack, classes) for attack in aim.attacks) * max(1, len(attacker.ways)) * attacker.draws
-    return {"norm": aim.norm, "eps": aim.eps, "full": full, "title": aim.title}
+def _plain(group: ThreatGroup, attacker: Attacker, classes: int) -> dict[str, Any]:
+    full = sum(full_cost(attack, classes) for attack in group.attacks) * max(1, len(attacker.paths)) * attacker.draws
+    return {"norm": group.norm, "eps": group.eps, "full": full, "title": group.title}
 
 
-def _judge(store: Store, goals: tuple[Aim, ...]) -> None:
-    cases, _ = assembled(store)
-    for aim, case in zip(goals, cases, strict=True):
-        found = [Check(**one) for one in store.fact(aim.place, "checks") or ()]
+def _judge(store: Store, groups: tuple[ThreatGroup, ...]) -> None:
+    cases, _ = build_records(store)
+    for group, case in zip(groups, cases, strict=True):
+        found = [Check(**one) for one in store.fact(group.place, "checks") or ()]
         judged = checks.verdict(found, n=case.n, kept=case.kept, proved=case.bracket.certified or 0)
-        store.keep(aim.place, "verdict", asdict(judged))
+        store.keep(group.place, "verdict", asdict(judged))
 
 
-def _notes(attacker: Attacker, goals: tuple[Aim, ...], undefended: nn.Module | None) -> list[str]:
+def _notes(attacker: Attacker, groups: tuple[ThreatGroup, ...], undefended: nn.Module | None) -> list[str]:
     notes = ["The adaptive figure is what counts: its attacker goes through the whole pipeline."]
     if attacker.random:
         notes.append(
             f"The model answers differently when asked twice: its attackers average {attacker.draws} answers (EOT)."
         )
-    if undefended is not None and any(isinstance(attack, Cascade) for aim in goals for attack in aim.attacks):
+    if undefended is not None and any(isinstance(attack, Cascade) for group in groups for attack in group.attacks):
         notes.append("The static figure beside a cascade is made by PGD on the bare classifier, every step taken.")
     return notes

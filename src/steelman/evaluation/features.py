@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from steelman.data import Images
 from steelman.errors import InputError, unknown
 from steelman.evaluation import measure
-from steelman.evaluation.records import Features, Layer
+from steelman.records import Features, Layer
 from steelman.victim import Victim
 
 _BATCH = 64
@@ -56,15 +56,15 @@ def answers(model: nn.Module, x: Tensor, names: Iterable[str]) -> dict[str, Tens
     return found
 
 
-def relative_noise(model: nn.Module, x: Tensor, hurt: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
-    """Returns (N,) for each layer: |f(hurt) - f(x)| / |f(x)|, Euclidean over all its features.
+def relative_noise(model: nn.Module, x: Tensor, x_adv: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
+    """Returns (N,) for each layer: |f(x_adv) - f(x)| / |f(x)|, Euclidean over all its features.
 
-    x, hurt: (N, C, H, W).  Not a number where a layer is silent on the clean image.
+    x, x_adv: (N, C, H, W).  Not a number where a layer is silent on the clean image.
     Raises InputError as `answers` does.
     """
     names = list(names)
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
-    for before, after in zip(x.split(_BATCH), hurt.split(_BATCH), strict=True):
+    for before, after in zip(x.split(_BATCH), x_adv.split(_BATCH), strict=True):
         clean, moved = answers(model, before, names), answers(model, after, names)
         for name in names:
             own = clean[name].flatten(1)
@@ -75,7 +75,7 @@ def relative_noise(model: nn.Module, x: Tensor, hurt: Tensor, names: Iterable[st
 def feature_maps(
     model: nn.Module,
     images: Images,
-    hurt: Tensor,
+    x_adv: Tensor,
     groups: Sequence[Mapping[str, str]],
     *,
     pictured: int = 3,
@@ -87,16 +87,16 @@ def feature_maps(
 ) -> Features:
     """Returns the record of a network's layers: their noise over all images, and maps of the first `pictured`.
 
-    hurt: (N, C, H, W), what the attack made of the images.
+    x_adv: (N, C, H, W), what the attack made of the images.
     groups: names of modules to words for them. The layers of a group show one channel, on one scale: that which varies
     most over the clean image in the first of them.
     Raises InputError as `answers` does.
     """
     x, y = measure.on(model, images)
     words = {name: said for group in groups for name, said in group.items()}
-    noise = relative_noise(model, x, hurt, words)
+    noise = relative_noise(model, x, x_adv, words)
     shown = slice(0, min(pictured, len(x)))
-    clean, moved = answers(model, x[shown], words), answers(model, hurt[shown], words)
+    clean, moved = answers(model, x[shown], words), answers(model, x_adv[shown], words)
     layers: list[Layer] = []
     for group in groups:
         channels = clean[next(iter(group))].var(dim=(2, 3), correction=0).argmax(1)
@@ -116,8 +116,8 @@ def feature_maps(
         n=len(x),
         indices=tuple(images.indices[shown].tolist()),
         labels=tuple(images.classes[int(k)] for k in y[shown]),
-        readings=_readings(model, images, x[shown], hurt[shown], y[shown]),
-        images=_pixels(torch.stack([x[shown], hurt[shown]], 1)),
+        readings=_readings(model, images, x[shown], x_adv[shown], y[shown]),
+        images=_pixels(torch.stack([x[shown], x_adv[shown]], 1)),
         layers=tuple(layers),
     )
 
@@ -147,10 +147,10 @@ def _summary(noise: Tensor) -> dict[str, float]:
 
 
 def _readings(
-    model: nn.Module, images: Images, x: Tensor, hurt: Tensor, y: Tensor
+    model: nn.Module, images: Images, x: Tensor, x_adv: Tensor, y: Tensor
 ) -> tuple[tuple[tuple[str, float], tuple[str, float]], ...]:
     names = [*images.classes, "no answer"]
-    sure = [measure.probabilities(model, part, y).max(1) for part in (x, hurt)]
+    sure = [measure.probabilities(model, part, y).max(1) for part in (x, x_adv)]
     said = [[(names[int(k)], round(float(p), 4)) for p, k in zip(*one, strict=True)] for one in sure]
     return tuple(zip(*said, strict=True))
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from steelman.attacks import Progress
 from steelman.data import Images
 from steelman.evaluation.intervals import clopper_pearson
-from steelman.evaluation.records import Row
+from steelman.records import Row
 from steelman.victim import Abstention, Mode, Victim
 
 Observer = Callable[[Progress], None]

@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 from steelman.data import Images
 from steelman.evaluation.measure import probabilities
-from steelman.evaluation.records import Case, Picture, Sample
-from steelman.evaluation.store import Store
+from steelman.evaluation.storing.store import Store
+from steelman.records import Case, Picture, Sample
 from steelman.victim import Victim
 
 
 def picture(
     images: Images,
     place: int,
-    hurt: Tensor,
+    x_adv: Tensor,
     purifier: nn.Module | None,
     classifier: nn.Module,
     *,
@@ -33,14 +33,14 @@ def picture(
 ) -> Picture:
     """Returns the record of one image.
 
-    place: in images.  hurt: (C, H, W), what the attack made of it.  purifier: None where there is none.
+    place: in images.  x_adv: (C, H, W), what the attack made of it.  purifier: None where there is none.
     classifier: what reads the three images.
     """
     clean, label = images.batch([place])
-    with Victim(purifier or classifier, device=hurt.device), torch.no_grad():
-        purified = hurt if purifier is None else purifier(hurt[None])[0]
-    way = torch.stack([clean[0].to(hurt), hurt, purified])
-    sure, read = probabilities(classifier, way, label.to(hurt.device).expand(3)).max(1)
+    with Victim(purifier or classifier, device=x_adv.device), torch.no_grad():
+        purified = x_adv if purifier is None else purifier(x_adv[None])[0]
+    way = torch.stack([clean[0].to(x_adv), x_adv, purified])
+    sure, read = probabilities(classifier, way, label.to(x_adv.device).expand(3)).max(1)
     names = [*images.classes, "no answer"]  # of a model that may abstain
     readings = [(names[int(k)], round(float(p), 4)) for k, p in zip(read, sure, strict=True)]
     return Picture(
@@ -83,13 +83,13 @@ def pictured(
     found = []
     for at, case in enumerate(cases):
         for sample, role in _chosen(case, most):
-            hurt, attack = _worst(store, at, sample)
-            if hurt is not None:
+            x_adv, attack = _worst(store, at, sample)
+            if x_adv is not None:
                 found.append(
                     picture(
                         images,
                         places[sample.index],
-                        hurt.to(device),
+                        x_adv.to(device),
                         purifier,
                         classifier,
                         classifier_name=case.classifier,
@@ -118,9 +118,9 @@ def _worst(store: Store, place: int, sample: Sample) -> tuple[Tensor | None, str
     steps = [step for step in store.steps(place) if step.protocol not in ("certificate", "static")]
     nearest: tuple[Tensor | None, str] = None, "none"
     for step in steps:
-        hurt = store.image(step, sample.index)
-        if hurt is not None:
-            nearest = hurt, step.attack
+        x_adv = store.image(step, sample.index)
+        if x_adv is not None:
+            nearest = x_adv, step.attack
             if sample.by and sample.by.split("/")[0] == step.attack:
                 break
     return nearest

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from steelman.evaluation.records import Breaker, Case
-from steelman.report import wording
+from steelman.records import Breaker, Case
+from steelman.report import formatting
 
 
 @dataclass(frozen=True)
@@ -66,17 +66,17 @@ def hardest(case: Case) -> tuple[str, str]:
     total = sum(one.broke for one in known)
     others = max(0, case.clean - case.kept - total)
     also = (
-        f"{wording.counted(others, 'image')}{' more' * bool(known)} {'is' if others == 1 else 'are'} known to break "
+        f"{formatting.counted(others, 'image')}{' more' * bool(known)} {'is' if others == 1 else 'are'} known to break "
         "by what others found: at a smaller ε, on the way to the curve, or without knowing the pipeline."
     )
     if not known:
         return "", also if others else "No attack broke anything."
     most = max(known, key=lambda one: one.broke)
     said = (
-        f"broke most: {most.broke:,} of the {wording.counted(total, 'image')} broken by those who know the pipeline. "
-        "An attack is made on what those before it left whole."
+        f"broke most: {most.broke:,} of the {formatting.counted(total, 'image')} broken by those who know the pipeline."
+        " An attack is made on what those before it left whole."
     )
-    return wording.attack(most.attack), f"{said} {also}" if others else said
+    return formatting.attack(most.attack), f"{said} {also}" if others else said
 
 
 def cost(case: Case) -> Cost:
@@ -89,22 +89,22 @@ def cost(case: Case) -> Cost:
         percent=100 * case.spent / case.full if case.full else None,
         forwards=f"{forwards:,}",
         backwards=f"{backwards:,}",
-        seconds=wording.duration(sum(one.seconds for one in case.breakers)),
-        each=f"{case.spent / case.n:,.0f}" if case.n else wording.MISSING,
+        seconds=formatting.duration(sum(one.seconds for one in case.breakers)),
+        each=f"{case.spent / case.n:,.0f}" if case.n else formatting.MISSING,
     )
 
 
 def _attempt(one: Breaker, n: int) -> Attempt:
     return Attempt(
-        attack=wording.attack(one.attack),
+        attack=formatting.attack(one.attack),
         parts=", ".join(f"{name.removeprefix(f'{one.attack}/')} {count:,}" for name, count in one.parts),
-        through=one.through or ("the bare classifier" if one.protocol == "static" else wording.MISSING),
+        through=one.through or ("the bare classifier" if one.protocol == "static" else formatting.MISSING),
         protocol=one.protocol,
         tried=f"{one.tried:,}",
         broke=f"{one.broke:,}",
-        reach=min(100.0, 100 * wording.fraction(one.tried, n)),
-        share=min(100.0, 100 * wording.fraction(one.broke, n)),
+        reach=min(100.0, 100 * formatting.fraction(one.tried, n)),
+        share=min(100.0, 100 * formatting.fraction(one.broke, n)),
         forwards=f"{one.forwards:,}",
         backwards=f"{one.backwards:,}",
-        seconds=wording.duration(one.seconds),
+        seconds=formatting.duration(one.seconds),
     )

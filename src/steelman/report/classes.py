@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from steelman.evaluation.records import Case, Sample
-from steelman.report import wording
+from steelman.records import Case, Sample
+from steelman.report import formatting
 from steelman.report.table import Table
 
 SHOWN = 12
@@ -48,20 +48,20 @@ def _line(label: str, group: Sequence[Sample], defended: bool, proved: bool) -> 
 
 def _worst(label: str, group: Sequence[Sample]) -> str:
     held = sum(sample.kept for sample in group)
-    return f" The worst class, {label}, keeps {held:,} of {wording.counted(len(group), 'image')}."
+    return f" The worst class, {label}, keeps {held:,} of {formatting.counted(len(group), 'image')}."
 
 
 def _share(values: Sequence[bool | None]) -> str:
     known = [value for value in values if value is not None]
-    return f"{100 * wording.fraction(sum(known), len(known)):.1f}" if known else wording.MISSING
+    return f"{100 * formatting.fraction(sum(known), len(known)):.1f}" if known else formatting.MISSING
 
 
 def _kept(group: Sequence[Sample]) -> float:
-    return wording.fraction(sum(sample.kept for sample in group), len(group))
+    return formatting.fraction(sum(sample.kept for sample in group), len(group))
 
 
 def _clean(group: Sequence[Sample]) -> float:
-    return wording.fraction(sum(sample.clean for sample in group), len(group))
+    return formatting.fraction(sum(sample.clean for sample in group), len(group))
 
 
 def _natural(label: str) -> tuple[bool, int, str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from steelman.evaluation.records import Evaluation, Row
-from steelman.report import wording
+from steelman.records import Evaluation, Row
+from steelman.report import formatting
 from steelman.report.findings import measured
 
 _STYLES = 6
@@ -45,7 +45,7 @@ class Chart:
     def title(self) -> str:
         """What the chart shows."""
         norm = "" if self.norm in ("Linf", "none") else f" ({self.norm})"
-        return f"{wording.dataset(self.dataset)}, {wording.attack(self.attack)}{norm}, {self.protocol}"
+        return f"{formatting.dataset(self.dataset)}, {formatting.attack(self.attack)}{norm}, {self.protocol}"
 
     @property
     def description(self) -> str:
@@ -53,7 +53,7 @@ class Chart:
         parts = []
         for series in self.series:
             ends = [row for row in (*series.points[:1], *series.points[-1:]) if row.accuracy is not None]
-            said = [f"{wording.percent(row.accuracy or 0.0)} at ε {wording.eps(row.eps)}" for row in ends]
+            said = [f"{formatting.percent(row.accuracy or 0.0)} at ε {formatting.eps(row.eps)}" for row in ends]
             parts.append(f"{series.name} from {' to '.join(said)}" if said else f"{series.name}: published points only")
         return f"Accuracy against ε. {'; '.join(parts)}."
 
@@ -64,7 +64,7 @@ def charts(evaluation: Evaluation) -> tuple[Chart, ...]:
     Where a table has many attacks, those at one ε alone are not drawn: its lines say as much.
     """
     rows = [row for row in evaluation.rows if row.table not in COMPARED and not _lone(row, evaluation.rows)]
-    attacked = [row for row in rows if not wording.is_clean(row)]
+    attacked = [row for row in rows if not formatting.is_clean(row)]
     known = {row.defence for row in measured(attacked)}
     defences = sorted({row.defence for row in attacked}, key=lambda name: (name != "none", name not in known, name))
     styles = {defence: i % _STYLES for i, defence in enumerate(defences, 0 if "none" in defences else 1)}
@@ -82,7 +82,7 @@ def _chart(rows: Iterable[Row], panel: tuple[str, str, str, str], styles: dict[s
     dataset, attack, protocol, norm = panel
     here = [row for row in rows if row.dataset == dataset]
     attacked = [
-        r for r in here if (r.attack, r.protocol, r.norm) == (attack, protocol, norm) and not wording.is_clean(r)
+        r for r in here if (r.attack, r.protocol, r.norm) == (attack, protocol, norm) and not formatting.is_clean(r)
     ]
     several = len({row.classifier for row in measured(attacked)}) > 1
     series: list[Series] = []
@@ -98,7 +98,7 @@ def _chart(rows: Iterable[Row], panel: tuple[str, str, str, str], styles: dict[s
 
 
 def _name(pipeline: tuple[str, str], several: bool, known: bool) -> str:
-    defence = wording.defence(pipeline[1])
+    defence = formatting.defence(pipeline[1])
     return f"{pipeline[0]}, {defence}" if several and known else defence if known else f"{defence}, published"
 
 
@@ -111,7 +111,7 @@ def _clean(rows: list[Row], attacked: list[Row]) -> list[Row]:
     """Returns the rows that stand at ε 0: of the same protocol, or static ones under an adaptive curve."""
     protocol = attacked[0].protocol
     tables = {row.table for row in attacked}
-    clean = [row for row in rows if wording.is_clean(row)]
+    clean = [row for row in rows if formatting.is_clean(row)]
     same = [row for row in clean if row.protocol == protocol]
     other = [row for row in clean if row.protocol == "static" and protocol == "adaptive"]
     return sorted(same or other, key=lambda row: row.table not in tables)
@@ -121,7 +121,7 @@ def _one_each(rows: list[Row]) -> tuple[Row, ...]:
     """Returns one row for each eps: the one that measured most images, the first of equals."""
     best: dict[float, Row] = {}
     for row in rows:
-        eps = 0.0 if wording.is_clean(row) else row.eps
+        eps = 0.0 if formatting.is_clean(row) else row.eps
         if eps not in best or row.n > best[eps].n:
             best[eps] = row
     return tuple(best[eps] for eps in sorted(best))
@@ -129,7 +129,7 @@ def _one_each(rows: list[Row]) -> tuple[Row, ...]:
 
 def _lone(row: Row, rows: Iterable[Row]) -> bool:
     """Whether a row stands in the table of all attacks, at the only ε of its own."""
-    if row.table != BROAD or wording.is_clean(row):
+    if row.table != BROAD or formatting.is_clean(row):
         return False
     return len({r.eps for r in rows if r.table == BROAD and _kind(r) == _kind(row)}) == 1
 
@@ -151,4 +151,6 @@ def _order(pipeline: tuple[str, str]) -> tuple[bool, str, str]:
 
 
 def _protocol_order(row: Row) -> int:
-    return wording.PROTOCOLS.index(row.protocol) if row.protocol in wording.PROTOCOLS else len(wording.PROTOCOLS)
+    return (
+        formatting.PROTOCOLS.index(row.protocol) if row.protocol in formatting.PROTOCOLS else len(formatting.PROTOCOLS)
+    )

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from io import StringIO
 from typing import TYPE_CHECKING, Any, Protocol
 
-from steelman.evaluation.records import Row
-from steelman.report import wording
+from steelman.records import Row
+from steelman.report import formatting
 from steelman.report.curves import Chart, Series
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _curve(axes: Axes, series: Series) -> None:
 
 
 def _eps(row: Row) -> float:
-    return 0.0 if wording.is_clean(row) else row.eps
+    return 0.0 if formatting.is_clean(row) else row.eps
 
 
 def _colour(style: int) -> str:

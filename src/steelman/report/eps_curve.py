@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from steelman.evaluation.records import Case, Curve
-from steelman.report import wording
+from steelman.records import Case, Curve
+from steelman.report import formatting
 from steelman.report.drawing import drawn, stroke
 from steelman.report.table import Table
 
@@ -41,8 +41,8 @@ def keys(case: Case) -> tuple[Key, ...]:
         return ()
     known = [
         Key("curve", "accuracy under everything that was found, with its 95 % interval"),
-        Key("threat", f"{wording.ball(case.norm, case.eps)}, where attacks leave {_percent(case.kept, case)}"),
-        Key("chance", f"chance: the largest class, {wording.percent(curve.chance)}"),
+        Key("threat", f"{formatting.ball(case.norm, case.eps)}, where attacks leave {_percent(case.kept, case)}"),
+        Key("chance", f"chance: the largest class, {formatting.percent(curve.chance)}"),
     ]
     if curve.median is not None:
         known.append(Key("median", f"median distance {curve.median:.3g}: half of what is read right is broken there"))
@@ -54,8 +54,10 @@ def keys(case: Case) -> tuple[Key, ...]:
 def description(case: Case) -> str:
     """Returns the curve in words, for those who do not see it."""
     curve = case.curve
-    told = [f"{wording.percent(p[1])} at ε {wording.eps(p[0])}" for p in _spread(points(curve), 5)] if curve else []
-    return f"Accuracy against ε: {wording.listed(told)}. {'; '.join(key.text for key in keys(case)[1:])}."
+    told = (
+        [f"{formatting.percent(p[1])} at ε {formatting.eps(p[0])}" for p in _spread(points(curve), 5)] if curve else []
+    )
+    return f"Accuracy against ε: {formatting.listed(told)}. {'; '.join(key.text for key in keys(case)[1:])}."
 
 
 def table(case: Case) -> Table | None:
@@ -101,9 +103,9 @@ def _paint(axes: Axes, case: Case, curve: Curve) -> None:
     axes.plot(eps, at, color=colour, linewidth=1.9, marker="o" if len(eps) == 1 else None)
     if curve.median is not None:
         axes.plot([curve.median], [-3], color=ink, marker="^", markersize=8, clip_on=False, zorder=5)
-    attacked = 100 * wording.fraction(case.kept, case.n)
+    attacked = 100 * formatting.fraction(case.kept, case.n)
     if case.bracket.certified is not None:
-        proved = 100 * wording.fraction(case.bracket.certified, case.n)
+        proved = 100 * formatting.fraction(case.bracket.certified, case.n)
         green = stroke(_PROVED)["color"]
         axes.plot([case.eps] * 2, [proved, attacked], color=green, linewidth=5, alpha=0.35, solid_capstyle="butt")
         axes.plot([case.eps], [proved], color=green, marker="D", markersize=6, zorder=5)
@@ -119,4 +121,4 @@ def _spread(known: Sequence[Point], most: int) -> list[Point]:
 
 
 def _percent(count: int, case: Case) -> str:
-    return wording.percent(wording.fraction(count, case.n))
+    return formatting.percent(formatting.fraction(count, case.n))

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from steelman.evaluation.records import Features
-from steelman.report import wording
+from steelman.records import Features
+from steelman.report import formatting
 from steelman.report.table import Table
 
 MAP = "viridis"
@@ -93,8 +93,8 @@ def _against(one: Features) -> tuple[str, str, float, str]:
 
 
 def _strength(dataset: str, attack: str, eps: float, norm: str) -> str:
-    named = wording.attack(attack) if norm == "Linf" else f"{wording.attack(attack)} ({norm})"
-    return f"{wording.dataset(dataset)}, {named} at ε {wording.eps(eps)}"
+    named = formatting.attack(attack) if norm == "Linf" else f"{formatting.attack(attack)} ({norm})"
+    return f"{formatting.dataset(dataset)}, {named} at ε {formatting.eps(eps)}"
 
 
 def _noises(group: tuple[str, str, float, str], members: list[Features]) -> Table:
@@ -112,12 +112,12 @@ def _noises(group: tuple[str, str, float, str], members: list[Features]) -> Tabl
         f"Mean over {counts} images of |f(x′) − f(x)| / |f(x)| in each layer, in brackets its 95 % interval; each "
         "network under the attack on itself.",
         ("Layer", *headers),
-        tuple((name, *(column.get(name, wording.MISSING) for column in said)) for name in names),
+        tuple((name, *(column.get(name, formatting.MISSING) for column in said)) for name in names),
     )
 
 
 def _defence(one: Features) -> str:
-    return wording.defence(one.defence)
+    return formatting.defence(one.defence)
 
 
 def _plate(one: Features) -> Plate:
@@ -130,7 +130,7 @@ def _line(one: Features, k: int, which: Literal[0, 1]) -> tuple[Tile, ...]:
     state = ("clean", "adversarial")[which]
     known = f"image {one.indices[k]}, class {one.labels[k]}, {state}"
     read, sure = one.readings[k][which]
-    below = f"{read} {wording.percent(sure)}"
+    below = f"{read} {formatting.percent(sure)}"
     first = Tile(*_uri(_grey(one.images[k, which])), f"{known}, read as {below}", below, read != one.labels[k])
     maps = _coloured_maps(one, k, which)
     return first, *(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from steelman.evaluation.records import NEVER_SEEN, WORST, Evaluation, Row
-from steelman.report import wording
+from steelman.records import NEVER_SEEN, WORST, Evaluation, Row
+from steelman.report import formatting
 
 COLLAPSE = 0.2
 _ONE_STEP = ("fgsm",)
@@ -31,7 +31,7 @@ class Headline:
     def figures(self) -> tuple[tuple[str, Row], ...]:
         """The figures there are, each with its label."""
         defended = self.defended or self.adaptive
-        name = wording.defence(defended.defence) if defended else ""
+        name = formatting.defence(defended.defence) if defended else ""
         labelled = (
             ("clean images, no defence", self.clean),
             (f"{_under(self.undefended)}, no defence", self.undefended),
@@ -49,7 +49,7 @@ class Headline:
         if self.undefended:
             read.append(f"{_accuracy(self.undefended)} under {_under(self.undefended)}")
         bare = self.clean or self.undefended
-        parts = [f"{bare.classifier} without a defence reads {wording.listed(read)}."] if bare else []
+        parts = [f"{bare.classifier} without a defence reads {formatting.listed(read)}."] if bare else []
         if self.defended:
             what = (
                 "" if self.undefended and _alike(self.defended, self.undefended) else f" under {_under(self.defended)}"
@@ -83,17 +83,19 @@ def collapses(evaluation: Evaluation) -> tuple[str, ...]:
     rows = measured(evaluation.rows)
     falls: dict[tuple[str, str, str], dict[str, tuple[float, str]]] = {}
     for row in rows:
-        if row.protocol != "adaptive" or row.defence == "none" or wording.is_clean(row) or _told_apart(row, rows):
+        if row.protocol != "adaptive" or row.defence == "none" or formatting.is_clean(row) or _told_apart(row, rows):
             continue
-        unaware = [r for r in rows if r.protocol == "static" and _place(r) == _place(row) and not wording.is_clean(r)]
+        unaware = [
+            r for r in rows if r.protocol == "static" and _place(r) == _place(row) and not formatting.is_clean(r)
+        ]
         same = [r for r in unaware if r.attack == row.attack] or unaware
         fall = max((_value(r) - _value(row) for r in same), default=0.0)
         if fall >= COLLAPSE:
             known = falls.setdefault((row.dataset, row.defence, row.classifier), {})
-            text = f"{wording.strength(row)} from {wording.percent(_value(row) + fall)} to {_accuracy(row)}"
+            text = f"{formatting.strength(row)} from {formatting.percent(_value(row) + fall)} to {_accuracy(row)}"
             known[row.attack] = max(known.get(row.attack, (0.0, "")), (fall, text))
     return tuple(
-        f"{wording.dataset(dataset)}, {defence} with {classifier}: {_told(known)}."
+        f"{formatting.dataset(dataset)}, {defence} with {classifier}: {_told(known)}."
         for (dataset, defence, classifier), known in falls.items()
     )
 
@@ -106,35 +108,35 @@ def _told_apart(row: Row, rows: list[Row]) -> bool:
 
 
 def _told(falls: dict[str, tuple[float, str]]) -> str:
-    return wording.listed(text for _, text in falls.values())
+    return formatting.listed(text for _, text in falls.values())
 
 
 def unmeasured(evaluation: Evaluation) -> tuple[str, ...]:
     """Returns the data sets that have a defended figure and no adaptive one."""
-    defended = [r for r in measured(evaluation.rows) if r.defence != "none" and not wording.is_clean(r)]
+    defended = [r for r in measured(evaluation.rows) if r.defence != "none" and not formatting.is_clean(r)]
     known = {row.dataset for row in defended if row.protocol == "adaptive"}
-    return tuple(dict.fromkeys(wording.dataset(row.dataset) for row in defended if row.dataset not in known))
+    return tuple(dict.fromkeys(formatting.dataset(row.dataset) for row in defended if row.dataset not in known))
 
 
 def leaks(evaluation: Evaluation) -> tuple[str, ...]:
     """Returns a sentence for each defended FGSM figure above the clean figure of the same pipeline."""
     rows = measured(evaluation.rows)
-    clean = {_pipeline(row): row for row in reversed(rows) if wording.is_clean(row)}
+    clean = {_pipeline(row): row for row in reversed(rows) if formatting.is_clean(row)}
     said = []
     for row in rows:
         known = clean.get(_pipeline(row))
-        if row.attack not in _ONE_STEP or row.defence == "none" or wording.is_clean(row) or known is None:
+        if row.attack not in _ONE_STEP or row.defence == "none" or formatting.is_clean(row) or known is None:
             continue
         if _value(row) > _value(known):
             said.append(
-                f"{wording.dataset(row.dataset)}, {row.protocol}: {row.classifier} behind {row.defence} scores "
-                f"{_precise(row)} under {wording.strength(row)}, above its {_precise(known)} on clean images."
+                f"{formatting.dataset(row.dataset)}, {row.protocol}: {row.classifier} behind {row.defence} scores "
+                f"{_precise(row)} under {formatting.strength(row)}, above its {_precise(known)} on clean images."
             )
     return tuple(dict.fromkeys(said))
 
 
 def _headline(name: str, rows: list[Row]) -> Headline:
-    attacked = [row for row in rows if not wording.is_clean(row)]
+    attacked = [row for row in rows if not formatting.is_clean(row)]
     adaptive = [row for row in attacked if row.protocol == "adaptive" and row.defence != "none"]
     unaware = [row for row in attacked if row.protocol not in ("adaptive", "certified") and row.defence != "none"]
     chosen = min(unaware, key=lambda row: _preference(row, adaptive), default=None)
@@ -145,7 +147,7 @@ def _headline(name: str, rows: list[Row]) -> Headline:
     known = min(twins, key=lambda row: (_value(row), chosen is not None and row.attack != chosen.attack), default=None)
     anchor = chosen or known or min(attacked, key=lambda row: _preference(row, []), default=None)
     bare = [row for row in attacked if row.defence == "none" and (anchor is None or _alike(row, anchor))]
-    clean = [row for row in rows if wording.is_clean(row) and row.defence == "none"]
+    clean = [row for row in rows if formatting.is_clean(row) and row.defence == "none"]
     return Headline(name, _first(clean, anchor), _first(bare, anchor), chosen, known)
 
 
@@ -178,7 +180,7 @@ def _preference(row: Row, adaptive: list[Row]) -> tuple[bool, bool, bool, bool, 
 
 
 def _under(row: Row | None) -> str:
-    return "" if row is None else f"{row.protocol} {wording.strength(row)}"
+    return "" if row is None else f"{row.protocol} {formatting.strength(row)}"
 
 
 def _alike(row: Row, other: Row) -> bool:
@@ -198,8 +200,8 @@ def _value(row: Row) -> float:
 
 
 def _accuracy(row: Row) -> str:
-    return wording.percent(_value(row))
+    return formatting.percent(_value(row))
 
 
 def _precise(row: Row) -> str:
-    return f"{wording.share(_value(row))} %"
+    return f"{formatting.share(_value(row))} %"

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from steelman.evaluation.records import Case, Picture
-from steelman.report import wording
+from steelman.records import Case, Picture
+from steelman.report import formatting
 
 SHOWN = 400
 _BYTES = 3_300_000
@@ -75,21 +75,21 @@ def walls(pictures: Sequence[Picture], cases: Sequence[Case] = ()) -> tuple[Wall
 def _group(picture: Picture) -> _Group:
     pipeline = picture.dataset, picture.classifier, picture.defence
     if picture.role:
-        return "role", picture.role, picture.norm, wording.eps(picture.eps), *pipeline
+        return "role", picture.role, picture.norm, formatting.eps(picture.eps), *pipeline
     return "attack", picture.attack, picture.protocol, *pipeline
 
 
 def _wall(members: list[Picture], side: int, distances: Mapping[tuple[object, ...], float]) -> Wall:
     first = members[0]
-    pipeline = f"{first.classifier}, {wording.defence(first.defence)}"
+    pipeline = f"{first.classifier}, {formatting.defence(first.defence)}"
     ordered = members if first.role else sorted(members, key=lambda p: (p.eps, p.index))
     strips = tuple(_strip(picture, side, distances.get(_place(picture, picture.index))) for picture in ordered)
     if first.role:
         title = f"{first.role[0].upper()}{first.role[1:]}"
         norm = "" if first.norm in ("Linf", "none") else f" {first.norm}"
-        at = f" at{norm} ε {wording.eps(first.eps)}" if first.eps else ""
-        return Wall(title, f"{wording.dataset(first.dataset)}, {pipeline}{at}", first.defence != "none", strips)
-    title = f"{wording.dataset(first.dataset)}, {wording.attack(first.attack)}, {first.protocol}"
+        at = f" at{norm} ε {formatting.eps(first.eps)}" if first.eps else ""
+        return Wall(title, f"{formatting.dataset(first.dataset)}, {pipeline}{at}", first.defence != "none", strips)
+    title = f"{formatting.dataset(first.dataset)}, {formatting.attack(first.attack)}, {first.protocol}"
     return Wall(title, pipeline, first.defence != "none", strips)
 
 
@@ -129,9 +129,9 @@ def _strip(picture: Picture, side: int, distance: float | None) -> Strip:
     ]
     uri, size = _uri(perturbation, side)
     noise = Cell(uri, size, f"{known}, perturbation times {k:g}", f"× {k:g}", "", None)
-    told = [wording.attack(picture.attack) if picture.role else "", f"breaks at {distance:.3g}" if distance else ""]
+    told = [formatting.attack(picture.attack) if picture.role else "", f"breaks at {distance:.3g}" if distance else ""]
     details = tuple(filter(None, told))
-    return Strip(wording.eps(picture.eps), picture.label, picture.index, (read[0], noise, read[1], read[2]), details)
+    return Strip(formatting.eps(picture.eps), picture.label, picture.index, (read[0], noise, read[1], read[2]), details)
 
 
 def cell(image: NDArray[np.uint8], side: int, alt: str, reading: tuple[str, float], label: str) -> Cell:
@@ -164,5 +164,5 @@ def _side(pictures: Sequence[Picture]) -> int:
 
 
 def _protocol_order(picture: Picture) -> int:
-    known = picture.protocol in wording.PROTOCOLS
-    return wording.PROTOCOLS.index(picture.protocol) if known else len(wording.PROTOCOLS)
+    known = picture.protocol in formatting.PROTOCOLS
+    return formatting.PROTOCOLS.index(picture.protocol) if known else len(formatting.PROTOCOLS)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from steelman.evaluation.records import Case, Evaluation
-from steelman.report import rungs, wording
-from steelman.report.blocks import reruns
-from steelman.report.opening import Opening, failures, openings
+from steelman.records import Case, Evaluation
+from steelman.report import formatting, ladder
+from steelman.report.case_sections import reruns
+from steelman.report.headline import Opening, failures, openings
 from steelman.report.table import Table, plain
 from steelman.report.tabulation import tables
 
@@ -50,11 +50,11 @@ def overview(opened: Sequence[Opening]) -> Table:
 
 
 def _figures(case: Case) -> Iterator[str]:
-    known = {rung.kind: rung for rung in rungs.rungs(case)}
+    known = {rung.kind: rung for rung in ladder.rungs(case)}
     yield f"{case.n:,}"
     for kind in ("clean", "static", "adaptive", "certified"):
         rung = known.get(kind)
-        yield wording.MISSING if rung is None else f"{rung.percent:.1f} {rung.interval}".rstrip()
+        yield formatting.MISSING if rung is None else f"{rung.percent:.1f} {rung.interval}".rstrip()
 
 
 def _failed(opened: Sequence[Opening]) -> Iterator[str]:

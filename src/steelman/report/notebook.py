@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
-from steelman.evaluation.records import Evaluation
-from steelman.report import eps_curve, findings, rungs, wording
+from steelman.records import Evaluation
+from steelman.report import eps_curve, findings, formatting, ladder
+from steelman.report.headline import openings
 from steelman.report.model_card import overview
-from steelman.report.opening import openings
 from steelman.report.page import style, template
 
 
@@ -29,6 +29,6 @@ def to_card(evaluation: Evaluation) -> str:
         headlines=findings.headlines(evaluation),
         table=overview(opened) if opened else None,
         eps_curve=eps_curve,
-        rungs=rungs,
-        wording=wording,
+        ladder=ladder,
+        formatting=formatting,
     )

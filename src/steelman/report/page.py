@@ -7,27 +7,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from steelman.errors import InputError
-from steelman.evaluation.records import Evaluation
 from steelman.files import put_bytes
+from steelman.records import Evaluation
 from steelman.report import (
     attackers,
     drawing,
     eps_curve,
-    facing,
     feature_maps,
     findings,
+    formatting,
     gallery,
-    meaning,
+    glossary,
+    ladder,
     roc,
-    rungs,
-    wording,
+    side_by_side,
 )
-from steelman.report.blocks import blocked, blocks, reruns
-from steelman.report.claims import claims
+from steelman.report.case_sections import blocked, blocks, reruns
 from steelman.report.curves import charts
-from steelman.report.duels import arenas
-from steelman.report.opening import tally
+from steelman.report.headline import tally
+from steelman.report.static_vs_adaptive import arenas
 from steelman.report.tabulation import latencies, tables
+from steelman.report.warnings_shown import claims
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -53,7 +53,7 @@ def to_html(evaluation: Evaluation) -> str:
     drawn = () if told_by_cases else charts(evaluation)
     command, config = reruns(evaluation)
     told = {"command"} | ({"config"} if config else set())
-    pictures = facing.others(evaluation.pictures)
+    pictures = side_by_side.others(evaluation.pictures)
     others = {name: value for name, value in evaluation.settings.items() if name not in told}
     return page.render(
         evaluation=evaluation,
@@ -68,14 +68,14 @@ def to_html(evaluation: Evaluation) -> str:
         rocs=[(panel, roc.svg(panel, f"r{i}")) for i, panel in enumerate(roc.panels(evaluation.detections))],
         printed=any(series.published for chart in drawn for series in chart.series),
         swatch=drawing.swatch,
-        facings=facing.facings(evaluation.pictures),
+        facings=side_by_side.facings(evaluation.pictures),
         walls=gallery.walls(pictures, evaluation.cases),
         plates=feature_maps.plates(evaluation.features),
         noises=feature_maps.noises(evaluation.features),
         hidden=max(0, len(pictures) - gallery.SHOWN),
         latencies=latencies(evaluation),
-        protocols=meaning.protocols(row.protocol for row in evaluation.rows),
-        general=meaning.GENERAL,
+        protocols=glossary.protocols(row.protocol for row in evaluation.rows),
+        general=glossary.GENERAL,
         claims=[claim for claim in claims(evaluation) if claim.failures or not evaluation.cases],
         blocks=blocks(evaluation),
         tally=tally(evaluation),
@@ -83,10 +83,10 @@ def to_html(evaluation: Evaluation) -> str:
         blocked=blocked,
         command=command,
         config=config,
-        settings=wording.settings(others),
+        settings=formatting.settings(others),
         eps_curve=eps_curve,
-        rungs=rungs,
-        wording=wording,
+        ladder=ladder,
+        formatting=formatting,
     )
 
 

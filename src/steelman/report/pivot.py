@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from steelman.evaluation.records import Row
-from steelman.report import wording
+from steelman.records import Row
+from steelman.report import formatting
 from steelman.report.table import marks
 
 _NAMES = {
@@ -55,7 +55,7 @@ class Pivot:
     def images(self) -> str:
         """How many images a cell measures, as a sentence; empty where the cells say it or nothing is measured."""
         counts = self._counts()
-        return f"n = {wording.counted(next(iter(counts)), 'image')} a cell." if len(counts) == 1 else ""
+        return f"n = {formatting.counted(next(iter(counts)), 'image')} a cell." if len(counts) == 1 else ""
 
     @property
     def footnotes(self) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ class Pivot:
                 for line, row in zip(lines, cells, strict=True):
                     row.append(self._measured([r for r in of if self._column(r) == column and self._line(r) == line]))
             if any(row.published is not None for row in of):
-                headers.append("published" if len(defences) == 1 else f"published, {wording.defence(defence)}")
+                headers.append("published" if len(defences) == 1 else f"published, {formatting.defence(defence)}")
                 for line, row in zip(lines, cells, strict=True):
                     row.append(_published([r for r in of if self._line(r) == line]))
         return tuple(headers), tuple(tuple(row) for row in cells)
@@ -107,33 +107,33 @@ class Pivot:
         parts = []
         for row in rows:
             if row.accuracy is None:
-                text = wording.MISSING if row.published is None else wording.PUBLISHED_ONLY
+                text = formatting.MISSING if row.published is None else formatting.PUBLISHED_ONLY
             else:
                 images = f", n = {row.n:,}" if numbers else ""
-                text = f"{wording.share(row.accuracy)} {wording.interval(row)}".strip() + images
+                text = f"{formatting.share(row.accuracy)} {formatting.interval(row)}".strip() + images
             parts.append(text + mark[row.note])
-        return "; ".join(dict.fromkeys(parts)) or wording.MISSING
+        return "; ".join(dict.fromkeys(parts)) or formatting.MISSING
 
 
 def said(row: Row, name: str) -> str:
     """Returns a field of a row in words; "strength" is its attack with its eps, "figure" its place of the four."""
     if name in ("strength", "figure"):
-        return wording.strength(row) if name == "strength" else wording.figure(row)
+        return formatting.strength(row) if name == "strength" else formatting.figure(row)
     if name == "seen":
-        return wording.MISSING if row.seen is None else "yes" if row.seen else "no"
+        return formatting.MISSING if row.seen is None else "yes" if row.seen else "no"
     if name == "note":
-        return row.note or wording.MISSING
+        return row.note or formatting.MISSING
     if name == "eps":
-        return "0 (clean)" if wording.is_clean(row) else wording.eps(row.eps)
-    words = {"attack": wording.attack, "defence": wording.defence}.get(name, str)
+        return "0 (clean)" if formatting.is_clean(row) else formatting.eps(row.eps)
+    words = {"attack": formatting.attack, "defence": formatting.defence}.get(name, str)
     return words(getattr(row, name))
 
 
 def _published(rows: list[Row]) -> str:
-    known = dict.fromkeys(wording.share(row.published) for row in rows if row.published is not None)
-    return " / ".join(known) or wording.MISSING
+    known = dict.fromkeys(formatting.share(row.published) for row in rows if row.published is not None)
+    return " / ".join(known) or formatting.MISSING
 
 
 def _column_order(row: Row) -> tuple[bool, int]:
-    known = row.protocol in wording.PROTOCOLS
-    return row.defence != "none", wording.PROTOCOLS.index(row.protocol) if known else len(wording.PROTOCOLS)
+    known = row.protocol in formatting.PROTOCOLS
+    return row.defence != "none", formatting.PROTOCOLS.index(row.protocol) if known else len(formatting.PROTOCOLS)

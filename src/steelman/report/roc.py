@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from steelman.evaluation.records import Detection
-from steelman.report import wording
+from steelman.records import Detection
+from steelman.report import formatting
 from steelman.report.drawing import drawn, stroke
 from steelman.report.table import Table
 
@@ -55,7 +55,7 @@ def panels(detections: Sequence[Detection]) -> tuple[Panel, ...]:
             part = own[start : start + _STYLES]
             lines = tuple(Line(_attack(one), style, one.curve) for style, one in enumerate(part))
             said = "; ".join(f"{_attack(one)} area {one.auc:.4f}" for one in part)
-            found.append(Panel(f"{wording.dataset(name[0])}, {name[1]}", f"ROC curves. {said}.", lines))
+            found.append(Panel(f"{formatting.dataset(name[0])}, {name[1]}", f"ROC curves. {said}.", lines))
     return tuple(found)
 
 
@@ -86,7 +86,7 @@ def _table(own: Sequence[Detection], figure: str) -> Table:
     attacks = list(dict.fromkeys(_attack(one) for one in own))
     detectors = list(dict.fromkeys(one.detector for one in own))
     cells = {(one.detector, _attack(one)): _cell(one, figure) for one in own}
-    rows = [(name, *(cells.get((name, attack), wording.MISSING) for attack in attacks)) for name in detectors]
+    rows = [(name, *(cells.get((name, attack), formatting.MISSING) for attack in attacks)) for name in detectors]
     counts = {_attack(one): str(one.positives) for one in own}
     rows.append(("attacked images that count", *(counts[attack] for attack in attacks)))
     first = own[0]
@@ -97,19 +97,21 @@ def _table(own: Sequence[Detection], figure: str) -> Table:
         if figure == "auc"
         else f"Detectors · found at {100 * first.fpr:g} % false alarms"
     )
-    fitted = f"Fitted on {wording.attack(first.fitted_on)} alone" if first.fitted_on else "Fitted on clean images alone"
+    fitted = (
+        f"Fitted on {formatting.attack(first.fitted_on)} alone" if first.fitted_on else "Fitted on clean images alone"
+    )
     caption = (
         f"{what}, in brackets its 95 % interval. {fitted}; of {first.classifier}. Only attacked images that broke the "
-        f"classifier count, beside {wording.counted(first.negatives, 'clean image')} that it reads right. "
+        f"classifier count, beside {formatting.counted(first.negatives, 'clean image')} that it reads right. "
         "Static: no attacker knew of a detector."
     )
-    return Table(f"{title} · {wording.dataset(first.dataset)}", caption, ("Detector", *attacks), tuple(rows))
+    return Table(f"{title} · {formatting.dataset(first.dataset)}", caption, ("Detector", *attacks), tuple(rows))
 
 
 def _cell(one: Detection, figure: str) -> str:
     value, low, high = (one.auc, one.auc_low, one.auc_high) if figure == "auc" else (one.tpr, one.tpr_low, one.tpr_high)
     if value is None or low is None or high is None:
-        return wording.MISSING
+        return formatting.MISSING
     if figure == "auc":
         return f"{value:.4f} [{low:.3f}, {high:.3f}]"
     return f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
@@ -117,4 +119,4 @@ def _cell(one: Detection, figure: str) -> str:
 
 def _attack(one: Detection) -> str:
     name, _, rest = one.attack.partition(" ")
-    return " ".join(filter(None, (wording.attack(name), rest, "(fitted on)" if one.seen else "")))
+    return " ".join(filter(None, (formatting.attack(name), rest, "(fitted on)" if one.seen else "")))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from steelman.report.wording import PUBLISHED_ONLY
+from steelman.report.formatting import PUBLISHED_ONLY
 
 _FIGURE = re.compile(rf"[\d\[–]|{PUBLISHED_ONLY}")
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")

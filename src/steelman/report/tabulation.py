@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from steelman.evaluation.records import Evaluation, Row
-from steelman.report import roc, wording
+from steelman.records import Evaluation, Row
+from steelman.report import formatting, roc
 from steelman.report.pivot import Pivot
 from steelman.report.table import Table, marks
 
@@ -49,10 +49,10 @@ def latencies(evaluation: Evaluation) -> Table | None:
     timed = [row for row in evaluation.rows if row.latency_ms is not None]
     lines = dict.fromkeys(
         (
-            wording.dataset(row.dataset),
+            formatting.dataset(row.dataset),
             *_pipeline(row),
             _latency(row),
-            str(row.threads or wording.MISSING),
+            str(row.threads or formatting.MISSING),
             _origin(row),
         )
         for row in timed
@@ -83,18 +83,18 @@ def _wide(name: str, data: str, rows: list[Row]) -> Table:
     elif name == "2":
         pivot = Pivot.of(sorted(rows, key=_attack_order), ("strength", "protocol", "classifier"), ("defence",))
     else:
-        several = len({row.attack for row in rows if not wording.is_clean(row)}) > 1
+        several = len({row.attack for row in rows if not formatting.is_clean(row)}) > 1
         down = ("eps", "attack") if several else ("eps",)
         pivot = Pivot.of(sorted(rows, key=lambda row: row.eps), down, ("protocol", "classifier", "defence"))
     at = _radius(rows) if name == "holds" else ""
     caption = " ".join(filter(None, (at, _ALSO.get(name, ""), pivot.constant, _IN_PERCENT, pivot.images)))
     headers, lines = pivot.content()
-    return Table(f"{(_PAPER | _OURS)[name]} · {wording.dataset(data)}", caption, headers, lines, pivot.footnotes)
+    return Table(f"{(_PAPER | _OURS)[name]} · {formatting.dataset(data)}", caption, headers, lines, pivot.footnotes)
 
 
 def _radius(rows: list[Row]) -> str:
-    known = [row for row in rows if not wording.is_clean(row) and row.protocol != "static"]
-    balls = dict.fromkeys(wording.ball(row.norm, row.eps) for row in known)
+    known = [row for row in rows if not formatting.is_clean(row) and row.protocol != "static"]
+    balls = dict.fromkeys(formatting.ball(row.norm, row.eps) for row in known)
     return f"{', '.join(balls)}." if balls else ""
 
 
@@ -102,21 +102,23 @@ def _long(title: str, rows: list[Row], also: str) -> Table:
     """One line a row; what is the same in all of them moves into the caption."""
     mark = marks(row.note for row in rows)
     columns = {
-        "Data set": [wording.dataset(row.dataset) for row in rows],
+        "Data set": [formatting.dataset(row.dataset) for row in rows],
         "Classifier": [row.classifier for row in rows],
-        "Defence": [wording.defence(row.defence) for row in rows],
-        "Attack": [wording.attacked(row) for row in rows],
-        "ε": [wording.MISSING if "none" in (row.attack, row.norm) else wording.eps(row.eps) for row in rows],
+        "Defence": [formatting.defence(row.defence) for row in rows],
+        "Attack": [formatting.attacked(row) for row in rows],
+        "ε": [formatting.MISSING if "none" in (row.attack, row.norm) else formatting.eps(row.eps) for row in rows],
         "Protocol": [row.protocol for row in rows],
-        "n": [f"{row.n:,}" if row.n else wording.MISSING for row in rows],
+        "n": [f"{row.n:,}" if row.n else formatting.MISSING for row in rows],
         "Accuracy, %": [_accuracy(row) + mark[row.note] for row in rows],
-        "95 % interval": [wording.interval(row) or wording.MISSING for row in rows],
-        "Published, %": [wording.MISSING if row.published is None else wording.share(row.published) for row in rows],
-        "Latency": [_latency(row) + (f", {wording.threads(row.threads)}" if row.threads else "") for row in rows],
+        "95 % interval": [formatting.interval(row) or formatting.MISSING for row in rows],
+        "Published, %": [
+            formatting.MISSING if row.published is None else formatting.share(row.published) for row in rows
+        ],
+        "Latency": [_latency(row) + (f", {formatting.threads(row.threads)}" if row.threads else "") for row in rows],
     }
     constant = [name for name in ("Data set", "Classifier") if len(set(columns[name])) == 1]
     said = " ".join(f"{name}: {columns[name][0]}." for name in constant)
-    empty = [name for name in ("Published, %", "Latency") if set(columns[name]) == {wording.MISSING}]
+    empty = [name for name in ("Published, %", "Latency") if set(columns[name]) == {formatting.MISSING}]
     shown = {name: cells for name, cells in columns.items() if name not in (*constant, *empty)}
     lines = tuple(zip(*shown.values(), strict=True))
     caption = " ".join(filter(None, (said, "A line is one pipeline under one attack.", also)))
@@ -128,18 +130,20 @@ def _footnotes(mark: dict[str, str]) -> tuple[str, ...]:
 
 
 def _attack_order(row: Row) -> tuple[bool, str, float, int]:
-    place = wording.PROTOCOLS.index(row.protocol) if row.protocol in wording.PROTOCOLS else len(wording.PROTOCOLS)
-    return not wording.is_clean(row), row.attack, row.eps, place
+    place = (
+        formatting.PROTOCOLS.index(row.protocol) if row.protocol in formatting.PROTOCOLS else len(formatting.PROTOCOLS)
+    )
+    return not formatting.is_clean(row), row.attack, row.eps, place
 
 
 def _accuracy(row: Row) -> str:
     if row.accuracy is not None:
-        return wording.share(row.accuracy)
-    return wording.MISSING if row.published is None else wording.PUBLISHED_ONLY
+        return formatting.share(row.accuracy)
+    return formatting.MISSING if row.published is None else formatting.PUBLISHED_ONLY
 
 
 def _latency(row: Row) -> str:
-    return wording.MISSING if row.latency_ms is None else wording.latency(row.latency_ms)
+    return formatting.MISSING if row.latency_ms is None else formatting.latency(row.latency_ms)
 
 
 def _origin(row: Row) -> str:
@@ -147,4 +151,4 @@ def _origin(row: Row) -> str:
 
 
 def _pipeline(row: Row) -> Iterable[str]:
-    return row.classifier, wording.defence(row.defence)
+    return row.classifier, formatting.defence(row.defence)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from steelman.evaluation.records import Evaluation
+from steelman.records import Evaluation
+from steelman.report.headline import openings
 from steelman.report.model_card import overview
-from steelman.report.opening import openings
 from steelman.report.table import plain
 from steelman.report.tabulation import tables
 

@@ -20,16 +20,16 @@ from steelman.attacks import Attack, Worst, apgd, apgd_dlr, fgsm, square
 from steelman.data import Images
 from steelman.errors import unknown
 from steelman.evaluation import measure
-from steelman.evaluation.records import WORST, Evaluation, Row
-from steelman.evaluation.worst import survive
+from steelman.evaluation.planning.attempts import survive
 from steelman.files import put_bytes
 from steelman.norms import Linf
-from steelman.report.wording import duration
-from steelman.studies import workbench
-from steelman.studies.ingredients import BASE, VARIANTS, Variant
+from steelman.records import WORST, Evaluation, Row
+from steelman.report.formatting import duration
+from steelman.studies import ablation_setup
+from steelman.studies.ablation_setup import AblationPlan, Bench
+from steelman.studies.ablation_variants import BASE, VARIANTS, Variant
+from steelman.studies.paper_setup import Done, Watch
 from steelman.studies.published import DEFENDED
-from steelman.studies.stage import Done, Watch
-from steelman.studies.workbench import AblationPlan, Bench
 
 TABLE = "ablation"
 
@@ -61,7 +61,7 @@ def ablate(plan: AblationPlan, watch: Watch, observe: Callable[[Done], None]) ->
     Raises InputError for a data set or a variant that it does not know, and for weights made in another way.
     """
     started = time.monotonic()
-    listed, bench = _chosen(plan), workbench.prepare(plan)
+    listed, bench = _chosen(plan), ablation_setup.prepare(plan)
     total, rows = len(listed) + 1, list[Row]()
     unaware = _unaware(plan, bench)
     seconds: dict[str, float] = {}
@@ -69,7 +69,7 @@ def ablate(plan: AblationPlan, watch: Watch, observe: Callable[[Done], None]) ->
         entry = _Entry("none", "none", "", bench.bare)
         if one is not None:
             observe(Done(at, total, f"{plan.dataset}, {one.name}: training"))
-            pipeline, seconds[one.name] = workbench.trained(plan, one, bench, watch)
+            pipeline, seconds[one.name] = ablation_setup.trained(plan, one, bench, watch)
             entry = _Entry(one.key, one.name, f"{one.says} Trained in {duration(seconds[one.name])}.", pipeline)
         title = f"{plan.dataset}, {entry.name}: attacks"
         observe(Done(at, total, title))
@@ -85,7 +85,7 @@ def ablate(plan: AblationPlan, watch: Watch, observe: Callable[[Done], None]) ->
             "width": plan.width,
             "recipe": asdict(plan.recipe),
             "recipe, changed": {one.name: dict(one.recipe) for one in listed if one.recipe},
-            "objectives": {one.name: repr(workbench.objective(plan, one, bench)) for one in listed},
+            "objectives": {one.name: repr(ablation_setup.objective(plan, one, bench)) for one in listed},
             "changes": {one.name: one.says for one in listed},
             "seconds of training": seconds,
             "attacks, static": [repr(attack) for attack in _static(plan)],

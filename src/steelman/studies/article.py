@@ -18,11 +18,11 @@ from steelman.data import Data, Images
 from steelman.errors import InputError
 from steelman.evaluation import measure
 from steelman.evaluation.features import feature_maps
-from steelman.evaluation.records import Evaluation, Features, Row
-from steelman.evaluation.worst import survive
+from steelman.evaluation.planning.attempts import survive
 from steelman.models.resnet import STAGES, ResNet18
 from steelman.norms import L2, Linf
-from steelman.studies.stage import Done, Watch
+from steelman.records import Evaluation, Features, Row
+from steelman.studies.paper_setup import Done, Watch
 from steelman.training import Classify, Recipe, Trained, objectives
 
 TABLE = "training"
@@ -232,7 +232,7 @@ def _features(plan: ArticlePlan, one: Contestant, network: ResNet18, test: Image
     shown = test if plan.noised >= len(test) else test.sample(plan.noised, plan.recipe.seed)
     x, y = measure.on(network, shown)
     attack = _noising(plan)
-    hurt = attack(network, x, y, seed=plan.recipe.seed, indices=shown.indices).x
+    x_adv = attack(network, x, y, seed=plan.recipe.seed, indices=shown.indices).x
     groups = tuple(
         {f"stage{k}": f"stage {k}", f"denoise{k}": f"stage {k}, denoised"}
         if one.denoise != "none"
@@ -242,7 +242,7 @@ def _features(plan: ArticlePlan, one: Contestant, network: ResNet18, test: Image
     return feature_maps(
         network,
         shown,
-        hurt,
+        x_adv,
         groups,
         pictured=PICTURED,
         classifier=_called(plan),

@@ -25,19 +25,19 @@ from steelman.training import Examples, Observer, Progress, Recipe, Trained, fit
 class Pairs:
     """Attacked images beside the clean ones: all (N, C, H, W)."""
 
-    hurt: Tensor
+    x_adv: Tensor
     clean: Tensor
 
     def __len__(self) -> int:
-        return len(self.hurt)
+        return len(self.x_adv)
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (attacked, clean) of these indices."""
-        return self.hurt[indices], self.clean[indices]
+        return self.x_adv[indices], self.clean[indices]
 
     def split(self, held: int) -> tuple[Pairs, Pairs]:
         """Returns all but the last `held` pairs, and those."""
-        return Pairs(self.hurt[:-held], self.clean[:-held]), Pairs(self.hurt[-held:], self.clean[-held:])
+        return Pairs(self.x_adv[:-held], self.clean[:-held]), Pairs(self.x_adv[-held:], self.clean[-held:])
 
 
 @dataclass(frozen=True)
@@ -52,22 +52,22 @@ class Reconstruct:
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...], done: float = 1.0) -> Tensor:
         """Returns the mean over pixels and images of (attacked, clean)."""
-        hurt, clean = batch
-        return F.mse_loss(_out(model, hurt), clean)
+        x_adv, clean = batch
+        return F.mse_loss(_out(model, x_adv), clean)
 
     def validate(self, model: nn.Module, validation: Examples) -> Mapping[str, float]:
         """Returns the negative error, so that higher is better."""
-        hurt, clean = validation.batch(torch.arange(len(validation)))
+        x_adv, clean = validation.batch(torch.arange(len(validation)))
         device = next(model.parameters()).device
         with torch.no_grad():
-            pairs = zip(hurt.split(500), clean.split(500), strict=True)
+            pairs = zip(x_adv.split(500), clean.split(500), strict=True)
             summed = sum(float(F.mse_loss(_out(model, a.to(device)).cpu(), b)) * len(a) for a, b in pairs)
-        return {"negative mse": -summed / len(hurt)}
+        return {"negative mse": -summed / len(x_adv)}
 
 
-def _out(model: nn.Module, hurt: Tensor) -> Tensor:
+def _out(model: nn.Module, x_adv: Tensor) -> Tensor:
     """What it makes of images that the paper's PGD has taken out of [0, 1]."""
-    out: Tensor = model.reconstructed(hurt) if isinstance(model, ConvAutoencoder) else model(hurt)
+    out: Tensor = model.reconstructed(x_adv) if isinstance(model, ConvAutoencoder) else model(x_adv)
     return out.float()
 
 
@@ -94,7 +94,7 @@ def train_autoencoder(
     """
     x, y = resize(images.x, 32).to(device), images.y.to(device)
     made = AS_PUBLISHED.attack(attack, DEFENDED[attack])
-    hurt = made(
+    x_adv = made(
         classifier.to(device),
         x,
         y,
@@ -104,7 +104,7 @@ def train_autoencoder(
         precision=recipe.precision,
         observe=None if observe is None else _as_training(observe),
     ).x
-    kept, held = Pairs(hurt.cpu(), x.cpu()).split(max(1, len(x) // 12))
+    kept, held = Pairs(x_adv.cpu(), x.cpu()).split(max(1, len(x) // 12))
     with seeded(recipe.seed):
         model = ConvAutoencoder(images.shape[0])
     objective = Reconstruct(attack, weights.digest(classifier))

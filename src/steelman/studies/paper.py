@@ -10,11 +10,21 @@ from typing import Any
 import torch
 
 from steelman.evaluation import measure
-from steelman.evaluation.records import Evaluation, Picture, Row
 from steelman.precision import is_half
-from steelman.studies import ablation, article, breadth, cells, holds, lineup, ours, published, workbench
+from steelman.records import Evaluation, Picture, Row
+from steelman.studies import (
+    ablation,
+    ablation_setup,
+    all_defences,
+    article,
+    own_tables,
+    paper_tables,
+    published,
+    robustness,
+    unseen_attacks,
+)
+from steelman.studies.paper_setup import Cell, Done, Found, Hear, Plan, Stage, Watch, prepare
 from steelman.studies.protocols import AS_PUBLISHED, DRAWS, STATIC, adaptive
-from steelman.studies.stage import Cell, Done, Found, Hear, Plan, Stage, Watch, prepare
 
 _STAGED = ("1a", "1b", "2", "3")
 """The paper's tables, which may need something trained first."""
@@ -35,7 +45,7 @@ def reproduce(plan: Plan, watch: Watch, observe: Callable[[Done], None]) -> Eval
     staged = set(_STAGED) & set(plan.tables)
     stages = [prepare(plan, dataset, watch) for dataset in plan.datasets] if staged else []
     listed = [cell for stage in stages for cell in _papers(plan, stage)]
-    listed += [cell for dataset in plan.datasets for cell in ours.listed(plan, dataset)]
+    listed += [cell for dataset in plan.datasets for cell in own_tables.listed(plan, dataset)]
     rows: list[Row] = []
     pictures: list[Picture] = []
     done, total = 0, sum(cell.cost for cell in listed)
@@ -89,20 +99,20 @@ def _settings(plan: Plan, compared: list[Evaluation]) -> dict[str, Any]:
         "adaptive, random pipelines": f"mean of {DRAWS} answers, to attack and, on fresh ones, to judge",
     }
     for dataset in plan.datasets:
-        for table, made in ours.attacks(dataset).items():
+        for table, made in own_tables.attacks(dataset).items():
             settings |= {f"{table}, {dataset}": [repr(attack) for attack in made]} if table in plan.tables else {}
     settings |= {f"{one.rows[0].table}, {one.settings['data']}": one.settings for one in compared}
     return settings
 
 
 def _title(plan: Plan) -> str:
-    if set(plan.tables) <= {lineup.TABLE}:
+    if set(plan.tables) <= {all_defences.TABLE}:
         return "Every defence, unknown to the attacker and known"
     if set(plan.tables) <= {article.TABLE}:
         return article.TITLE
     if set(plan.tables) <= {ablation.TABLE}:
         return ablation.TITLE
-    if set(plan.tables) <= {holds.TABLE, breadth.TABLE}:
+    if set(plan.tables) <= {robustness.TABLE, unseen_attacks.TABLE}:
         return "What holds when the attacker knows it"
     return "Defense Against Adversarial Attacks using Convolutional Auto-Encoders, measured again"
 
@@ -111,9 +121,11 @@ def _article(plan: Plan, dataset: str) -> article.ArticlePlan:
     return article.ArticlePlan(dataset=dataset, images=plan.images, device=plan.device, out=plan.out)
 
 
-def _ablation(plan: Plan, dataset: str) -> workbench.AblationPlan:
-    recipe = replace(workbench.RECIPE, seed=plan.seed)
-    return workbench.AblationPlan(dataset=dataset, recipe=recipe, images=plan.images, device=plan.device, out=plan.out)
+def _ablation(plan: Plan, dataset: str) -> ablation_setup.AblationPlan:
+    recipe = replace(ablation_setup.RECIPE, seed=plan.seed)
+    return ablation_setup.AblationPlan(
+        dataset=dataset, recipe=recipe, images=plan.images, device=plan.device, out=plan.out
+    )
 
 
 def _relay(observe: Callable[[Done], None], cell: Cell, done: int, total: int) -> Hear:
@@ -124,24 +136,24 @@ def _papers(plan: Plan, stage: Stage) -> Iterator[Cell]:
     if {"1a", "1b", "2"} & set(plan.tables):
         yield from _accuracies(plan, stage)
     if "3" in plan.tables and "static" in plan.protocols and stage.dataset == "mnist":
-        yield Cell("latency", 10, lambda _: (cells.table3(plan, stage), []))
+        yield Cell("latency", 10, lambda _: (paper_tables.table3(plan, stage), []))
 
 
 def _accuracies(plan: Plan, stage: Stage) -> Iterator[Cell]:
-    yield Cell(f"{stage.dataset}, clean", 10, lambda _: (cells.clean(plan, stage), []))
+    yield Cell(f"{stage.dataset}, clean", 10, lambda _: (paper_tables.clean(plan, stage), []))
     for attack, each in EPS.items():
-        own_table = cells.TABLE[attack] in plan.tables
+        own_table = paper_tables.TABLE[attack] in plan.tables
         all_eps = each if own_table else (published.DEFENDED[attack],)
         cost = 3 * len(all_eps) if attack == "fgsm" else 60 * len(all_eps)
         title = f"{stage.dataset}, {attack} at {len(all_eps)} ε"
         if "as-published" in plan.protocols:
-            yield Cell(f"{title}, as published", cost, _later(cells.as_published, plan, stage, attack, all_eps))
+            yield Cell(f"{title}, as published", cost, _later(paper_tables.as_published, plan, stage, attack, all_eps))
         if "static" in plan.protocols:
-            yield Cell(f"{title}, static", cost, _later(cells.static, plan, stage, attack, all_eps))
+            yield Cell(f"{title}, static", cost, _later(paper_tables.static, plan, stage, attack, all_eps))
     for eps in ADAPTIVE_EPS if "adaptive" in plan.protocols else ():
         title = f"{stage.dataset}, pgd at ε {eps:g}, adaptive"
         if "1b" in plan.tables or eps in published.DEFENDED.values():
-            yield Cell(title, 60, _later(cells.adaptive, plan, stage, "pgd", (eps,)))
+            yield Cell(title, 60, _later(paper_tables.adaptive, plan, stage, "pgd", (eps,)))
 
 
 def _later(

@@ -9,8 +9,8 @@ from steelman.training.detectors import detector
 from steelman.training.distilled import distilled
 from steelman.training.fit import Objective, Observer, Progress, fit
 from steelman.training.generators import defense_gan, defense_gan_encoder
-from steelman.training.objectives import Adversarial, Certified, Classify, Purify, Through, accuracy
-from steelman.training.purifiers import certified_autoencoder, purifier, robust_autoencoder, steadied, through
+from steelman.training.objectives import Adversarial, Certified, Classify, EndToEndPurifierLoss, Purify, accuracy
+from steelman.training.purifiers import certified_autoencoder, certify_prototypes, purifier, robust_autoencoder, through
 from steelman.training.recipe import Recipe
 from steelman.training.recipes import RECIPES, named
 from steelman.training.seeding import seeded
@@ -21,6 +21,7 @@ __all__ = [
     "Adversarial",
     "Certified",
     "Classify",
+    "EndToEndPurifierLoss",
     "Epoch",
     "Examples",
     "Objective",
@@ -28,11 +29,11 @@ __all__ = [
     "Progress",
     "Purify",
     "Recipe",
-    "Through",
     "Trained",
     "accuracy",
     "bayesian_autoencoder",
     "certified_autoencoder",
+    "certify_prototypes",
     "classifier",
     "cost",
     "defense_gan",
@@ -49,6 +50,5 @@ __all__ = [
     "robust_autoencoder",
     "seeded",
     "split",
-    "steadied",
     "through",
 ]

@@ -79,9 +79,9 @@ class Material:
     def marked(self) -> Marked:
         """Returns as many attacked as clean images, marked."""
         order = torch.randperm(len(self.attacked), generator=torch.Generator().manual_seed(0))
-        hurt = self.attacked[order[: len(self.x)].to(self.attacked.device)]
-        marks = torch.cat([torch.zeros(len(self.x)), torch.ones(len(hurt))])
-        return Marked(torch.cat([self.x, hurt]).cpu(), marks)
+        x_adv = self.attacked[order[: len(self.x)].to(self.attacked.device)]
+        marks = torch.cat([torch.zeros(len(self.x)), torch.ones(len(x_adv))])
+        return Marked(torch.cat([self.x, x_adv]).cpu(), marks)
 
 
 @dataclass(frozen=True)
@@ -193,10 +193,10 @@ def prepared(classifier: nn.Module, images: Images, attacks: Sequence[AnyAttack]
         raise InputError(f"expected a classifier that reads {images.name}, got one that reads {int(right.sum())} right")
     x, y = x[right], y[right]
     found = [attack(classifier, x, y) for attack in attacks]
-    hurt = torch.cat([result.x[result.broken] for result in found])
-    if not len(hurt):
+    x_adv = torch.cat([result.x[result.broken] for result in found])
+    if not len(x_adv):
         raise InputError("expected an attack that breaks some images to fit a detector on, got none: raise its eps")
-    return Material(x, y, hurt)
+    return Material(x, y, x_adv)
 
 
 def _fitted(model: nn.Module, material: Material) -> nn.Module:

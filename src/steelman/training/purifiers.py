@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from steelman import bounds, weights
 from steelman.attacks import Attack, Last, Worst, at_input, fgsm, pgd
-from steelman.attacks.guides import Guide
+from steelman.attacks.engine.guides import Guide
 from steelman.attacks.settings import count
 from steelman.data import Data, Images
 from steelman.defences import CertifiedAutoencoder
@@ -20,7 +20,7 @@ from steelman.models import folded
 from steelman.norms import Ball, Linf
 from steelman.threat import Threat
 from steelman.training.fit import Observer
-from steelman.training.objectives import Certified, Classify, Purify, Through, Weights
+from steelman.training.objectives import Certified, Classify, EndToEndPurifierLoss, Purify, Weights
 from steelman.training.recipe import Recipe
 from steelman.training.recipes import CERTIFIED_AUTOENCODER, MIRRORED, ROBUST_AUTOENCODER, UNET
 from steelman.training.trained import Trained, fitted, split
@@ -84,13 +84,13 @@ def through(
     loss: Loss | Guide = cross_entropy,
     augment: Classify | None = None,
     **changes: object,
-) -> Through:
+) -> EndToEndPurifierLoss:
     """Returns the objective of a purifier that is to hold before a classifier when the attacker knows both.
 
     threat: what is to be withstood.  steps: of the PGD that it trains on, each of 2.5 eps / steps; a single one of
     1.25 eps, as Wong et al. 2020 (Fast is better than free) have it.  early_steps: of that of the early part, as many
     unless told.  loss: what it ascends.  reach: its eps, as a multiple of the threat's.
-    early, changes: as `Through` has them, and its `Weights`.
+    early, changes: as `EndToEndPurifierLoss` has them, and its `Weights`.
     """
     counts = {name: changes.pop(name) for name in Weights.__dataclass_fields__ if name in changes}
     known = Threat.of(threat)
@@ -101,7 +101,7 @@ def through(
         return pgd(known.at(reach * eps), steps=steps, size=size, loss=loss).with_goal(Last())
 
     held = pgd(known, steps=20, size=eps / 8)
-    return Through(
+    return EndToEndPurifierLoss(
         classifier=classifier,
         attack=ascent(count(steps)),
         held=held,
@@ -166,7 +166,7 @@ def certified_autoencoder(
     told = {"defence": name, "classifier": weights.digest(classifier)}
     kept, _ = split(data, recipe.seed)
     model.learn(kept.x, kept.y, clearly(classifier, kept))
-    steadied(model.to(device), classifier)
+    certify_prototypes(model.to(device), classifier)
     return fitted(
         model,
         objective,
@@ -181,7 +181,9 @@ def certified_autoencoder(
     )
 
 
-def steadied(model: CertifiedAutoencoder, classifier: nn.Module, *, far: float = 0.5, steps: int = 300) -> None:
+def certify_prototypes(
+    model: CertifiedAutoencoder, classifier: nn.Module, *, far: float = 0.5, steps: int = 300
+) -> None:
     """Moves what a purifier draws to where bounds prove that a classifier reads it, whatever the trace in it.
 
     far: by how much a pixel changes at most, in units of [0, 1] images.  steps: of Adam on the bounds of the margins.

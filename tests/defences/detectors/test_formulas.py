@@ -104,14 +104,14 @@ def test_kernel_density_is_that_of_the_predicted_class(scene):
 
 def test_logistic_regression_is_at_the_minimum_of_its_loss():
     generator = torch.Generator().manual_seed(0)
-    clean, hurt = (
+    clean, x_adv = (
         torch.randn(80, 2, generator=generator),
         torch.randn(40, 2, generator=generator) + torch.tensor([1.0, -1]),
     )
     made = Logistic()
-    made.fit(clean, hurt)
+    made.fit(clean, x_adv)
     point = torch.cat([made.weight, made.bias[None]]).double().requires_grad_()
-    scaled = [((rows - made.mean) / made.scale).double() for rows in (clean, hurt)]
+    scaled = [((rows - made.mean) / made.scale).double() for rows in (clean, x_adv)]
     losses = [
         F.softplus(-sign * (rows @ point[:2] + point[2])).mean() for rows, sign in zip(scaled, (-1, 1), strict=True)
     ]
@@ -119,18 +119,18 @@ def test_logistic_regression_is_at_the_minimum_of_its_loss():
     assert point.grad.abs().max() < 0.05
     assert made.weight[0] > 0 > made.weight[1]
     bound = Logistic(positive=True)
-    bound.fit(clean, hurt)
+    bound.fit(clean, x_adv)
     assert bound.weight.min() == 0
 
 
 def test_auc_and_threshold_count_ties_exactly():
-    clean, hurt = torch.tensor([0.0, 1, 1, 2]), torch.tensor([1.0, 2, 3])
-    pairs = [(a > b) + 0.5 * (a == b) for a in hurt.tolist() for b in clean.tolist()]
-    assert roc.auc(clean, hurt) == pytest.approx(sum(pairs) / 12)
-    false, true = roc.curve(clean, hurt)
+    clean, x_adv = torch.tensor([0.0, 1, 1, 2]), torch.tensor([1.0, 2, 3])
+    pairs = [(a > b) + 0.5 * (a == b) for a in x_adv.tolist() for b in clean.tolist()]
+    assert roc.auc(clean, x_adv) == pytest.approx(sum(pairs) / 12)
+    false, true = roc.curve(clean, x_adv)
     assert false.tolist() == pytest.approx([0, 0, 0.25, 0.75, 1])
     assert true.tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1, 1])
-    assert float(torch.trapezoid(true, false)) == pytest.approx(roc.auc(clean, hurt))
+    assert float(torch.trapezoid(true, false)) == pytest.approx(roc.auc(clean, x_adv))
     assert roc.threshold(clean, 0.25) == 1.5
     assert roc.threshold(clean, 0.5) == 1.5
     assert roc.threshold(clean, 0.75) == 0.5

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from steelman import attacks
-from steelman.evaluation.attacker import knowing
-from steelman.evaluation.checks import Subject
-from steelman.evaluation.worst import attempts
+from steelman.evaluation.checks import CheckContext
+from steelman.evaluation.planning.attacker import probe_pipeline
+from steelman.evaluation.planning.attempts import attempts
 from steelman.losses import margin
 from steelman.norms import Ball, Linf
 from steelman.threat import Threat
@@ -40,8 +40,8 @@ def subject_of(
     holds: bool | None = None,
     seed: int = 0,
     **others: Any,
-) -> Subject:
-    """Returns the subject of a pipeline on images that it reads as its labels.
+) -> CheckContext:
+    """Returns the context of a pipeline on images that it reads as its labels.
 
     holds: of every image, as after an evaluation that broke nothing or all; unless told what 40 steps of PGD leave.
     """
@@ -53,7 +53,7 @@ def subject_of(
         y = pipeline(x).argmax(1)
     for part, training in modes:
         part.training = training
-    attacker, indices = knowing(pipeline, x, y, seed=seed), torch.arange(len(x))
+    attacker, indices = probe_pipeline(pipeline, x, y, seed=seed), torch.arange(len(x))
     if holds is None:
         attempt = next(iter(attempts(attacker, [attacks.pgd(threat, loss=margin)])))
         kept = ~attempt(attacker, x, y, indices=indices.to(x.device), seed=seed, precision="fp32").broken
@@ -74,7 +74,7 @@ def subject_of(
         "largest": 0.4,
         "seed": seed,
     }
-    return Subject(**fields | others)
+    return CheckContext(**fields | others)
 
 
 def distance(pipeline: nn.Sequential, x: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ def distance(pipeline: nn.Sequential, x: Tensor) -> Tensor:
 
 
 @pytest.fixture
-def subject() -> Callable[..., Subject]:
+def context() -> Callable[..., CheckContext]:
     return subject_of
 
 

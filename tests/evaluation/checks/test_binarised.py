@@ -47,25 +47,25 @@ def deep() -> nn.Sequential:
     return model.eval()
 
 
-def test_an_attack_finds_what_was_put_there_in_a_sound_model(subject):
-    found = binarisation(subject(deep()))
+def test_an_attack_finds_what_was_put_there_in_a_sound_model(context):
+    found = binarisation(context(deep()))
     assert found.check.outcome == "pass"
     assert "of 32 of 32 images, 100 random points that of 0" in found.check.measured
 
 
-def test_a_gradient_that_misleads_finds_nothing(subject):
-    found = binarisation(subject(nn.Sequential(Misleading(), *deep())))
+def test_a_gradient_that_misleads_finds_nothing(context):
+    found = binarisation(context(nn.Sequential(Misleading(), *deep())))
     assert (found.check.outcome, found.check.says) == ("fail", "cannot tell")
     assert "of 0 of 32 images" in found.check.measured
 
 
-def test_features_that_cannot_tell_the_points_apart_make_no_test(subject):
-    found = binarisation(subject(nn.Sequential(Few(), nn.Linear(2, 2)).eval(), holds=True))
+def test_features_that_cannot_tell_the_points_apart_make_no_test(context):
+    found = binarisation(context(nn.Sequential(Few(), nn.Linear(2, 2)).eval(), holds=True))
     assert found.check.outcome == "not applicable"
 
 
-def test_a_weak_attack_finds_less(subject):
-    asked = subject(deep())
+def test_a_weak_attack_finds_less(context):
+    asked = context(deep())
     rows = torch.arange(16)
     weak = planted(asked, [pgd(Linf(0.05), steps=1, size=1e-4)], rows, near=200)
     strong = planted(asked, [pgd(Linf(0.05))], rows, near=200)

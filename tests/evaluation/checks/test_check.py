@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from steelman import data, models
 from steelman.attacks import Progress
 from steelman.evaluation import checks
-from steelman.evaluation.checks import Subject, binarised, rivals
+from steelman.evaluation.checks import CheckContext, binarised, black_box_checks
 from steelman.norms import L0, L2, Linf
 
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A search of a fifth of its length, and a fifth of the inner points: the full ones are tested by themselves."""
-    monkeypatch.setattr(rivals, "_QUERIES", 200)
+    monkeypatch.setattr(black_box_checks, "_QUERIES", 200)
     monkeypatch.setattr(binarised, "INNER", 200)
 
 
@@ -38,8 +38,8 @@ def said(found: tuple[checks.Finding, ...]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("ball", [Linf(0.02), L2(0.2)])
-def test_a_sound_model_fails_nothing_and_holds_up(subject, sound, ball):
-    asked = subject(sound(), ball=ball)
+def test_a_sound_model_fails_nothing_and_holds_up(context, sound, ball):
+    asked = context(sound(), ball=ball)
     heard: list[Progress] = []
     found = checks.check(asked, heard.append)
     outcomes = said(found)
@@ -49,9 +49,9 @@ def test_a_sound_model_fails_nothing_and_holds_up(subject, sound, ball):
     assert [now.done for now in heard] == list(range(1, len(checks.catalogue) + 1))
 
 
-def test_the_same_seed_says_the_same_and_leaves_everything_as_it_was(subject, sound):
+def test_the_same_seed_says_the_same_and_leaves_everything_as_it_was(context, sound):
     model = nn.Sequential(*sound(), nn.BatchNorm1d(3)).train()
-    asked = subject(model)
+    asked = context(model)
     weights = [value.clone() for value in model.state_dict().values()]
     state = torch.random.get_rng_state()
     once, again = checks.check(asked), checks.check(asked)
@@ -63,13 +63,13 @@ def test_the_same_seed_says_the_same_and_leaves_everything_as_it_was(subject, so
         assert torch.equal(before, now)
 
 
-def test_double_precision(subject, sound):
-    asked = subject(sound().double(), x=torch.rand(32, 1, 8, 8, dtype=torch.float64) * 0.5 + 0.25)
+def test_double_precision(context, sound):
+    asked = context(sound().double(), x=torch.rand(32, 1, 8, 8, dtype=torch.float64) * 0.5 + 0.25)
     assert "fail" not in said(checks.check(asked)).values()
 
 
-def test_without_a_gradient_checks_that_need_one_are_not_applicable(subject, sound):
-    asked = subject(nn.Sequential(Outside(), *sound()), ball=Linf(0.15), holds=True)
+def test_without_a_gradient_checks_that_need_one_are_not_applicable(context, sound):
+    asked = context(nn.Sequential(Outside(), *sound()), ball=Linf(0.15), holds=True)
     found = checks.check(asked)
     outcomes = said(found)
     for name in ("smoothness", "loss", "one step", "more steps", "accuracy over eps", "large eps", "binarisation"):
@@ -79,39 +79,39 @@ def test_without_a_gradient_checks_that_need_one_are_not_applicable(subject, sou
     assert checks.verdict(found, n=asked.n, kept=asked.kept).word == "inflated"
 
 
-def test_a_norm_without_such_attacks_leaves_it_open(subject, sound):
-    asked = subject(sound(), ball=L0(3.0), holds=True)
+def test_a_norm_without_such_attacks_leaves_it_open(context, sound):
+    asked = context(sound(), ball=L0(3.0), holds=True)
     found = checks.check(asked)
     assert said(found)["black box"] == "not applicable"
     assert checks.verdict(found, n=asked.n, kept=asked.kept).word == "cannot tell"
 
 
-def test_no_images_at_all(subject, sound):
-    asked = subject(sound(), holds=False)
+def test_no_images_at_all(context, sound):
+    asked = context(sound(), holds=False)
     empty = torch.zeros(64, dtype=torch.bool)
     x, y, indices = asked.take(empty)
-    nobody = Subject(**{**vars(asked), "x": x, "y": y, "indices": indices, "holds": empty[:0]})
+    nobody = CheckContext(**{**vars(asked), "x": x, "y": y, "indices": indices, "holds": empty[:0]})
     assert "fail" not in said(checks.check(nobody)).values()
 
 
 @pytest.mark.parametrize(("name", "eps"), [("mnist/cnn", 0.1), ("mnist/cnn-linf", 0.3)])
-def test_no_alarm_over_a_shipped_model(subject: Callable[..., Subject], name: str, eps: float) -> None:
+def test_no_alarm_over_a_shipped_model(context: Callable[..., CheckContext], name: str, eps: float) -> None:
     images = data.load("mnist").test.sample(8, 0)
-    asked = subject(models.load(name), x=images.x, ball=Linf(eps))
+    asked = context(models.load(name), x=images.x, ball=Linf(eps))
     found = checks.check(asked)
     assert "fail" not in said(found).values(), [one.check for one in found if one.check.outcome == "fail"]
 
 
-def test_no_random_pipeline_is_asked_for_fixed_features(subject: Callable[..., Subject], sound: Any) -> None:
-    asked = subject(nn.Sequential(Noisy(), *sound()), ball=Linf(0.02), x=torch.rand(24, 1, 8, 8) * 0.5 + 0.25)
+def test_no_random_pipeline_is_asked_for_fixed_features(context: Callable[..., CheckContext], sound: Any) -> None:
+    asked = context(nn.Sequential(Noisy(), *sound()), ball=Linf(0.02), x=torch.rand(24, 1, 8, 8) * 0.5 + 0.25)
     outcomes = said(checks.check(asked))
     assert outcomes["binarisation"] == "not applicable"
     assert "fail" not in outcomes.values()
 
 
 @pytest.mark.gpu
-def test_on_a_gpu_with_indices_elsewhere(subject: Callable[..., Subject], sound: Any) -> None:
-    asked = subject(sound().cuda(), x=(torch.rand(32, 1, 8, 8) * 0.5 + 0.25).cuda(), ball=Linf(0.02))
+def test_on_a_gpu_with_indices_elsewhere(context: Callable[..., CheckContext], sound: Any) -> None:
+    asked = context(sound().cuda(), x=(torch.rand(32, 1, 8, 8) * 0.5 + 0.25).cuda(), ball=Linf(0.02))
     assert asked.indices.device.type == "cpu"
     outcomes = said(checks.check(asked))
     assert "fail" not in outcomes.values()

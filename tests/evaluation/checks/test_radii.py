@@ -50,51 +50,51 @@ class Abstaining(nn.Module):
         return torch.cat([logits, logits.new_full((len(logits), 1), -1e3)], 1)
 
 
-def test_a_linear_model_falls_to_guessing_and_to_nothing(subject, sound):
-    asked = subject(sound())
+def test_a_linear_model_falls_to_guessing_and_to_nothing(context, sound):
+    asked = context(sound())
     for check in (over_eps, chance, unbounded):
         assert check(asked).check.outcome == "pass"
     assert "0.00 at 0.5" in over_eps(asked).check.measured
     assert unbounded(asked).check.measured == "At eps 1, which allows any image, 0 of 32 hold."
 
 
-def test_a_gradient_that_misleads_is_found_by_attacks_that_cannot_fail(subject):
-    asked = subject(Bright())
+def test_a_gradient_that_misleads_is_found_by_attacks_that_cannot_fail(context):
+    asked = context(Bright())
     for check in (chance, unbounded):
         found = check(asked).check
         assert (found.outcome, found.says) == ("fail", "inflated")
 
 
-def test_accuracy_that_falls_nowhere_fails(subject):
-    found = over_eps(subject(Bright())).check
+def test_accuracy_that_falls_nowhere_fails(context):
+    found = over_eps(context(Bright())).check
     assert found.outcome == "fail"
     assert "It falls nowhere" in found.measured
 
 
 @pytest.mark.parametrize(("eps", "says"), [(0.04, "inflated"), (0.01, "cannot tell")])
-def test_accuracy_that_rises_fails_by_where_it_rises(subject, eps, says):
+def test_accuracy_that_rises_fails_by_where_it_rises(context, eps, says):
     x = 0.5 + 1e-4 * torch.randn(48, 1, 8, 8)
-    found = over_eps(subject(Gap(), x=x, ball=Linf(eps), holds=True)).check
+    found = over_eps(context(Gap(), x=x, ball=Linf(eps), holds=True)).check
     assert (found.outcome, found.says) == ("fail", says), found.measured
     assert "It rises" in found.measured
 
 
-def test_the_radius_at_which_all_images_are_alike(subject, sound):
+def test_the_radius_at_which_all_images_are_alike(context, sound):
     model = sound()
-    assert all_alike(subject(model)) == 0.5
-    assert all_alike(subject(model, ball=L2(0.1))) == pytest.approx(4.0)
-    assert all_alike(subject(model, ball=L1(0.1))) == 32
-    assert all_alike(subject(model, threat=Threat(Linf(0.1), low=-1.0, high=3.0))) == 2
+    assert all_alike(context(model)) == 0.5
+    assert all_alike(context(model, ball=L2(0.1))) == pytest.approx(4.0)
+    assert all_alike(context(model, ball=L1(0.1))) == 32
+    assert all_alike(context(model, threat=Threat(Linf(0.1), low=-1.0, high=3.0))) == 2
     for threat in (Threat(L0(3.0)), Threat(Linf(0.1), low=-math.inf, high=math.inf)):
         with pytest.raises(InputError, match="no radius"):
-            all_alike(subject(model, threat=threat, holds=True))
+            all_alike(context(model, threat=threat, holds=True))
 
 
-def test_a_model_that_may_abstain_need_not_come_down(subject, sound):
+def test_a_model_that_may_abstain_need_not_come_down(context, sound):
     with pytest.raises(InputError, match="abstain"):
-        chance(subject(nn.Sequential(*sound(), Abstaining())))
+        chance(context(nn.Sequential(*sound(), Abstaining())))
 
 
-def test_a_largest_class_of_all_images_cannot_be_fallen_short_of(subject):
-    asked = subject(Bright(), largest=1.0)
+def test_a_largest_class_of_all_images_cannot_be_fallen_short_of(context):
+    asked = context(Bright(), largest=1.0)
     assert chance(asked).check.outcome == "pass"

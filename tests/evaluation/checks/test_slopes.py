@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from steelman.attacks.gradients import Blurred
-from steelman.evaluation.checks.slopes import gradients, saturation, smoothness
+from steelman.attacks.engine.estimators import Blurred
+from steelman.evaluation.checks.gradient_quality import gradients, saturation, smoothness
 from steelman.norms import Linf
 
 
@@ -31,37 +31,37 @@ class Rippled(nn.Module):
         return logits + 0.05 * torch.sin(200 * logits)
 
 
-def test_a_gradient_on_every_image_passes(subject, sound):
-    found = gradients(subject(sound()))
+def test_a_gradient_on_every_image_passes(context, sound):
+    found = gradients(context(sound()))
     assert found.check.outcome == "pass"
     assert "zero on 0 of 64 images" in found.check.measured
 
 
-def test_a_stage_without_a_gradient_is_named(subject, sound):
-    found = gradients(subject(nn.Sequential(Rounded(), *sound())))
+def test_a_stage_without_a_gradient_is_named(context, sound):
+    found = gradients(context(nn.Sequential(Rounded(), *sound())))
     assert (found.check.outcome, found.check.says) == ("fail", "cannot tell")
     assert "0 (Rounded) has a gradient of zero on 100% of the images" in found.check.measured
     assert "BPDA" in found.check.measured
 
 
-def test_a_pipeline_that_no_gradient_comes_through_is_told_of(subject, sound):
-    found = gradients(subject(nn.Sequential(Outside(), *sound()), holds=True))
+def test_a_pipeline_that_no_gradient_comes_through_is_told_of(context, sound):
+    found = gradients(context(nn.Sequential(Outside(), *sound()), holds=True))
     assert (found.check.outcome, found.check.says) == ("fail", "cannot tell")
     assert "No gradient comes through: stage 0 (Outside) has no gradient" in found.check.measured
 
 
-def test_a_loss_without_a_gradient_fails_though_no_stage_lacks_one(subject, sound):
-    asked = subject(sound())
-    layer = asked.attacker.ways[0].model[1]
+def test_a_loss_without_a_gradient_fails_though_no_stage_lacks_one(context, sound):
+    asked = context(sound())
+    layer = asked.attacker.paths[0].model[1]
     layer.weight.data.zero_()
     found = gradients(asked)
     assert found.check.outcome == "fail"
     assert "zero on 64 of 64 images" in found.check.measured
 
 
-def test_saturated_logits_are_inflated_where_the_margin_breaks_more(subject, sound, exact):
+def test_saturated_logits_are_inflated_where_the_margin_breaks_more(context, sound, exact):
     model = sound(1e5)
-    asked = subject(model, ball=Linf(0.1), holds=True)
+    asked = context(model, ball=Linf(0.1), holds=True)
     found = saturation(asked)
     assert (found.check.outcome, found.check.says) == ("fail", "inflated")
     near = int((exact(model, asked.x) < 0.099).sum())
@@ -71,22 +71,22 @@ def test_saturated_logits_are_inflated_where_the_margin_breaks_more(subject, sou
     assert [attack.name for attack in found.escalate] == ["pgd on the margin"]
 
 
-def test_saturated_logits_pass_where_they_hide_nothing(subject, sound):
-    found = saturation(subject(sound(1e5)))
+def test_saturated_logits_pass_where_they_hide_nothing(context, sound):
+    found = saturation(context(sound(1e5)))
     assert found.check.outcome == "pass"
     assert "no gradient on 64 of 64 images" in found.check.measured
-    assert saturation(subject(sound(0.1))).check.measured.startswith("The softmax in float32 leaves no gradient on 0")
+    assert saturation(context(sound(0.1))).check.measured.startswith("The softmax in float32 leaves no gradient on 0")
 
 
-def test_a_linear_model_does_what_its_gradient_foretells(subject, sound):
-    found = smoothness(subject(sound()))
+def test_a_linear_model_does_what_its_gradient_foretells(context, sound):
+    found = smoothness(context(sound()))
     assert found.check.outcome == "pass"
     assert "cosine of 1.00" in found.check.measured
     assert "by 1.00 of what it foretells" in found.check.measured
 
 
-def test_shattered_gradients_fail_and_are_averaged_on_every_survivor(subject, sound):
-    asked = subject(nn.Sequential(*sound(), Rippled()), ball=Linf(0.15), holds=True)
+def test_shattered_gradients_fail_and_are_averaged_on_every_survivor(context, sound):
+    asked = context(nn.Sequential(*sound(), Rippled()), ball=Linf(0.15), holds=True)
     found = smoothness(asked)
     assert (found.check.outcome, found.check.says) == ("fail", "inflated")
     (attack,) = found.escalate
@@ -95,28 +95,28 @@ def test_shattered_gradients_fail_and_are_averaged_on_every_survivor(subject, so
     assert attack.gradient.sigma == 0.15 / 2
 
 
-def test_shattered_gradients_cannot_be_trusted_where_nothing_breaks(subject, sound):
-    found = smoothness(subject(nn.Sequential(*sound(), Rippled()), holds=False))
+def test_shattered_gradients_cannot_be_trusted_where_nothing_breaks(context, sound):
+    found = smoothness(context(nn.Sequential(*sound(), Rippled()), holds=False))
     assert (found.check.outcome, found.check.says, found.escalate) == ("fail", "cannot tell", ())
 
 
-def test_smoothness_is_not_asked_of_noise(subject, sound):
-    asked = subject(sound())
+def test_smoothness_is_not_asked_of_noise(context, sound):
+    asked = context(sound())
     noisy = replace(asked, attacker=replace(asked.attacker, draws=10))
     assert smoothness(noisy).check.outcome == "not applicable"
 
 
-def test_of_a_stand_in_only_the_mean_gradient_is_tried(subject, sound):
-    found = smoothness(subject(nn.Sequential(Rounded(), *sound())))
+def test_of_a_stand_in_only_the_mean_gradient_is_tried(context, sound):
+    found = smoothness(context(nn.Sequential(Rounded(), *sound())))
     assert found.check.outcome == "pass"
     assert "is a stand-in's" in found.check.measured
     assert "averaged around the image broke 1 of 48" in found.check.measured
     assert len(found.escalate) == 1
 
 
-def test_a_stand_in_whose_mean_breaks_much_more_is_inflated(subject, sound):
+def test_a_stand_in_whose_mean_breaks_much_more_is_inflated(context, sound):
     model = nn.Sequential(*sound(), Rippled())
     model.stands_in = True
-    found = smoothness(subject(model, ball=Linf(0.15), holds=True))
+    found = smoothness(context(model, ball=Linf(0.15), holds=True))
     assert (found.check.outcome, found.check.says) == ("fail", "inflated")
     assert [attack.name for attack in found.escalate] == ["pgd on mean gradients"]

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from steelman.evaluation.checks import rivals
-from steelman.evaluation.checks.rivals import black_box, transferred
+from steelman.evaluation.checks import black_box_checks
+from steelman.evaluation.checks.black_box_checks import black_box, transferred
+from steelman.evaluation.checks.recheck import Recheck, rarely
 from steelman.evaluation.checks.strength import doubled, more_steps, one_step
-from steelman.evaluation.checks.trial import Trial, rarely
 from steelman.norms import L0, L2, Linf
 from steelman.threat import Threat
 
@@ -32,9 +32,9 @@ CHECKS = {"one step": one_step, "more steps": more_steps, "black box": black_box
 
 
 @pytest.mark.parametrize("name", CHECKS)
-def test_what_holds_for_good_reason_passes(subject, sound, name, monkeypatch):
-    monkeypatch.setattr(rivals, "_QUERIES", 200)
-    found = CHECKS[name](subject(sound()))
+def test_what_holds_for_good_reason_passes(context, sound, name, monkeypatch):
+    monkeypatch.setattr(black_box_checks, "_QUERIES", 200)
+    found = CHECKS[name](context(sound()))
     assert found.check.outcome == "pass"
     assert "broke 0 of" in found.check.measured
     assert found.escalate == ()
@@ -44,23 +44,23 @@ def test_what_holds_for_good_reason_passes(subject, sound, name, monkeypatch):
     ("name", "attack"),
     [("one step", "fgsm on the margin"), ("more steps", "standard doubled"), ("black box", "square")],
 )
-def test_what_nobody_attacked_is_inflated_and_attacked_on_every_survivor(subject, sound, name, attack):
-    found = CHECKS[name](subject(sound(), ball=Linf(0.1), holds=True))
+def test_what_nobody_attacked_is_inflated_and_attacked_on_every_survivor(context, sound, name, attack):
+    found = CHECKS[name](context(sound(), ball=Linf(0.1), holds=True))
     assert (found.check.outcome, found.check.says) == ("fail", "inflated")
     assert [made.name for made in found.escalate] == [attack]
 
 
-def test_one_step_breaks_what_its_formula_says(subject, sound, exact):
+def test_one_step_breaks_what_its_formula_says(context, sound, exact):
     model = sound()
-    asked = subject(model, ball=Linf(0.09), holds=True)
+    asked = context(model, ball=Linf(0.09), holds=True)
     near = int((exact(model, asked.x) < 0.09).sum())
     assert near == 25
     assert f"broke {near} of 64 images that held, {100 * near / 64:.1f} % of all 64" in more_steps(asked).check.measured
 
 
-def test_one_step_that_jumps_over_a_ditch_shows_that_the_steps_of_pgd_do_not(subject):
+def test_one_step_that_jumps_over_a_ditch_shows_that_the_steps_of_pgd_do_not(context):
     x = 0.5 + 1e-4 * torch.randn(40, 1, 8, 8)
-    found = one_step(subject(Ditch(), x=x, holds=False))
+    found = one_step(context(Ditch(), x=x, holds=False))
     assert (found.check.outcome, found.check.says) == ("fail", "inflated")
     assert "20 steps of PGD broke 0, one step 40, of which 40 held" in found.check.measured
 
@@ -72,48 +72,48 @@ def test_twice_the_steps_and_starts_are_twice():
     assert attack.threat.eps == 0.1
 
 
-def test_the_black_box_escalates_with_all_its_queries(subject, sound):
-    (attack,) = black_box(subject(sound(), x=torch.rand(16, 1, 8, 8), holds=True, ball=L2(2.0))).escalate
+def test_the_black_box_escalates_with_all_its_queries(context, sound):
+    (attack,) = black_box(context(sound(), x=torch.rand(16, 1, 8, 8), holds=True, ball=L2(2.0))).escalate
     assert attack.rule.steps == 4998
     assert attack.threat.eps == 2.0
 
 
-def test_the_black_box_needs_a_norm_that_its_search_has(subject, sound):
-    found = black_box(subject(sound(), holds=True, ball=L0(3.0)))
+def test_the_black_box_needs_a_norm_that_its_search_has(context, sound):
+    found = black_box(context(sound(), holds=True, ball=L0(3.0)))
     assert found.check.outcome == "not applicable"
     assert "L0" in found.check.measured
 
 
-def test_transfer_without_a_bare_classifier_is_not_applicable(subject, sound):
-    assert transferred(subject(sound())).check.outcome == "not applicable"
+def test_transfer_without_a_bare_classifier_is_not_applicable(context, sound):
+    assert transferred(context(sound())).check.outcome == "not applicable"
 
 
-def test_transfer_that_breaks_what_knows_the_defence_left_is_inflated(subject, sound):
+def test_transfer_that_breaks_what_knows_the_defence_left_is_inflated(context, sound):
     model = sound()
-    asked = subject(nn.Sequential(Rounded(), *model), ball=Linf(0.1), holds=True, undefended=model)
+    asked = context(nn.Sequential(Rounded(), *model), ball=Linf(0.1), holds=True, undefended=model)
     found = transferred(asked)
     assert (found.check.outcome, found.check.says) == ("fail", "inflated")
     assert [attack.name for attack in found.escalate] == ["transfer-pgd"]
-    spent = subject(nn.Sequential(Rounded(), *model), ball=Linf(0.1), holds=False, undefended=model)
+    spent = context(nn.Sequential(Rounded(), *model), ball=Linf(0.1), holds=False, undefended=model)
     assert transferred(spent).check.outcome == "pass"
 
 
-def test_static_images_of_the_evaluation_count_too(subject, sound):
+def test_static_images_of_the_evaluation_count_too(context, sound):
     static = torch.arange(64) >= 32
-    asked = subject(sound(1.0), ball=Linf(1e-4), holds=True, undefended=sound(), static=static)
+    asked = context(sound(1.0), ball=Linf(1e-4), holds=True, undefended=sound(), static=static)
     found = transferred(asked)
     assert found.check.outcome == "fail"
     assert "broke 32 of 64" in found.check.measured
 
 
 def test_a_trial_counts_as_a_share_of_all_images():
-    trial = Trial(tried=50, broke=5, n=1000, kept=800)
+    trial = Recheck(tried=50, broke=5, n=1000, kept=800)
     assert trial.share == pytest.approx(0.08)
     assert trial.allowed == pytest.approx(0.0254, abs=1e-3)
     assert trial.much
-    assert not Trial(tried=50, broke=1, n=1000, kept=1000).much
-    assert not Trial(tried=50, broke=2, n=50, kept=40).much
-    assert not Trial(tried=0, broke=0, n=50, kept=0).much
+    assert not Recheck(tried=50, broke=1, n=1000, kept=1000).much
+    assert not Recheck(tried=50, broke=2, n=50, kept=40).much
+    assert not Recheck(tried=0, broke=0, n=50, kept=0).much
 
 
 def test_the_sign_test_is_that_of_tossing_a_coin():

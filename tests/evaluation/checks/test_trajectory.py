@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from steelman.defences import StraightThrough
+from steelman.evaluation.checks.recheck import first
 from steelman.evaluation.checks.trajectory import loss, trajectory
-from steelman.evaluation.checks.trial import first
 
 
 class Backwards(torch.autograd.Function):
@@ -27,9 +27,9 @@ class Misleading(nn.Module):
         return Backwards.apply(x)
 
 
-def test_the_margin_of_a_linear_model_rises_by_what_its_steps_gain(subject, sound):
+def test_the_margin_of_a_linear_model_rises_by_what_its_steps_gain(context, sound):
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 2)).eval()
-    asked = subject(model)
+    asked = context(model)
     rows = first(asked, 64)
     path = trajectory(asked, rows)
     assert path.shape == (20, 64)
@@ -42,8 +42,8 @@ def test_the_margin_of_a_linear_model_rises_by_what_its_steps_gain(subject, soun
     assert "rises on 64 of them" in found.check.measured
 
 
-def test_a_loss_that_falls_cannot_be_trusted(subject, sound):
-    found = loss(subject(nn.Sequential(Misleading(), *sound())))
+def test_a_loss_that_falls_cannot_be_trusted(context, sound):
+    found = loss(context(nn.Sequential(Misleading(), *sound())))
     assert (found.check.outcome, found.check.says) == ("fail", "cannot tell")
     assert "rises on 0 of them" in found.check.measured
 
@@ -67,15 +67,15 @@ def grey(values: Tensor) -> Tensor:
     return values.view(-1, 1, 1, 1).expand(-1, 1, 8, 8).contiguous()
 
 
-def test_a_rise_that_is_lost_again_cannot_be_trusted(subject):
-    found = loss(subject(Bump(), x=grey(torch.full((64,), 0.5)), holds=True))
+def test_a_rise_that_is_lost_again_cannot_be_trusted(context):
+    found = loss(context(Bump(), x=grey(torch.full((64,), 0.5)), holds=True))
     assert (found.check.outcome, found.check.says) == ("fail", "cannot tell")
     assert "rises on 64 of them, and on 0 it keeps" in found.check.measured
 
 
-def test_one_image_that_goes_back_does_not_hide_that_the_others_rise(subject):
+def test_one_image_that_goes_back_does_not_hide_that_the_others_rise(context):
     values = torch.full((64,), 0.3)
     values[0] = 0.5
-    found = loss(subject(Bump(), x=grey(values), holds=True))
+    found = loss(context(Bump(), x=grey(values), holds=True))
     assert found.check.outcome == "pass"
     assert "on 63 it keeps" in found.check.measured

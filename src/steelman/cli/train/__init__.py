@@ -58,7 +58,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Trains and writes."""
     from steelman import data
-    from steelman.cli.show import command_line, console, device, fitting, writable
+    from steelman.cli.console import command_line, console, device, fitting, writable
     from steelman.training import named
 
     images = _thinned(data.load(options.data), options.share, options.seed or 0)

@@ -65,7 +65,7 @@ def _trained(
 ) -> nn.Module:
     """The teacher, trained; from its file where the student has a checkpoint, which knows its own teacher."""
     from steelman import training, weights
-    from steelman.cli.show import console, writable
+    from steelman.cli.console import console, writable
 
     path = options.out.with_suffix(".teacher.safetensors")
     writable(path.parent)

@@ -54,7 +54,7 @@ def named(options: argparse.Namespace) -> tuple[str, str]:
 def train(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[str, Any]) -> Trained:
     """Trains it, and says what a step cost."""
     from steelman import norms, training
-    from steelman.cli.show import console
+    from steelman.cli.console import console
 
     if options.eps is None:
         raise InputError("expected --eps, the radius to withstand, got none: say --eps 0.3, as is usual for MNIST")

@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from steelman.defences import door
+from steelman.defences import input_checks
 from steelman.defences.detectors.watched import Watched, examples
 from steelman.errors import InputError
 
@@ -50,7 +50,7 @@ class Binary(nn.Module):
 
     def score(self, x: Tensor) -> Tensor:
         """Returns (N,), higher is more suspicious."""
-        door.check(self, x)
+        input_checks.check(self, x)
         if not bool(self.trained):
             raise InputError(
                 "expected a trained Binary, got one before fitting: steelman train detector does it, "

@@ -59,8 +59,8 @@ class Combined(nn.Module):
         clean = self._gathered(x)
         self.centre = clean.median(0).values
         self.spread = (clean - self.centre).abs().mean(0).clamp_min(1e-12)
-        hurt = None if attacked is None else self._pressed(self._gathered(attacked))
-        self.weigh.fit(self._pressed(clean), hurt)
+        x_adv = None if attacked is None else self._pressed(self._gathered(attacked))
+        self.weigh.fit(self._pressed(clean), x_adv)
         return self
 
     def _scores(self, x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Self
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from steelman.defences import door
+from steelman.defences import input_checks
 from steelman.defences.detectors.magnet import both
 from steelman.defences.detectors.watched import Watched, examples
 
@@ -31,7 +31,7 @@ class Disagreement(nn.Module):
 
     def score(self, x: Tensor) -> Tensor:
         """Returns (N,), higher is more suspicious."""
-        door.check(self, x)
+        input_checks.check(self, x)
         seen, purified = both(self.watched, x)
         return -(seen.softmax(1) * F.log_softmax(purified, 1)).sum(1)
 

@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from steelman.defences import door
+from steelman.defences import input_checks
 from steelman.defences.detectors.features import CODE, features, gathered
 from steelman.defences.detectors.watched import Watched, demand, examples
 from steelman.errors import InputError
@@ -42,7 +42,7 @@ class KernelDensity(nn.Module):
 
     def score(self, x: Tensor) -> Tensor:
         """Returns (N,), higher is more suspicious."""
-        door.check(self, x)
+        input_checks.check(self, x)
         demand(self, self.reference)
         assert self.watched.classifier is not None
         logits, (found,) = features(self.watched.classifier, (self.layer,), x)

@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from steelman.defences import door
+from steelman.defences import input_checks
 from steelman.defences.detectors.features import features, gathered, layers_of
 from steelman.defences.detectors.logistic import Logistic
 from steelman.defences.detectors.watched import Watched, demand, examples
@@ -46,7 +46,7 @@ class LID(nn.Module):
 
     def score(self, x: Tensor) -> Tensor:
         """Returns (N,), higher is more suspicious."""
-        door.check(self, x)
+        input_checks.check(self, x)
         demand(self, self.weigh.weight)
         assert self.watched.classifier is not None
         out: Tensor = self.weigh(self._dimensions(features(self.watched.classifier, self.layers, x)[1]))
@@ -59,10 +59,10 @@ class LID(nn.Module):
         clean = gathered(self.watched.classifier, self.layers, x)[1]
         for at, found in enumerate(clean):
             setattr(self, f"reference{at}", found[: self.size].clone())
-        hurt = None
+        x_adv = None
         if attacked is not None:
-            hurt = self._dimensions(gathered(self.watched.classifier, self.layers, attacked)[1])
-        self.weigh.fit(self._dimensions([found[self.size :] for found in clean]), hurt)
+            x_adv = self._dimensions(gathered(self.watched.classifier, self.layers, attacked)[1])
+        self.weigh.fit(self._dimensions([found[self.size :] for found in clean]), x_adv)
         return self
 
     def _dimensions(self, found: list[Tensor]) -> Tensor:

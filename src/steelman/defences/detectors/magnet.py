@@ -7,7 +7,7 @@ from typing import Self
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from steelman.defences import door
+from steelman.defences import input_checks
 from steelman.defences.detectors.watched import Watched, examples
 from steelman.errors import InputError
 
@@ -34,7 +34,7 @@ class ReconstructionError(nn.Module):
 
     def score(self, x: Tensor) -> Tensor:
         """Returns (N,), higher is more suspicious."""
-        door.check(self, x)
+        input_checks.check(self, x)
         assert self.watched.purifier is not None
         moved = (x - self.watched.purifier(x)).flatten(1)
         out: Tensor = (moved.abs() if self.p == 1 else moved.square()).mean(1)
@@ -68,7 +68,7 @@ class ProbabilityDivergence(nn.Module):
 
     def score(self, x: Tensor) -> Tensor:
         """Returns (N,), higher is more suspicious."""
-        door.check(self, x)
+        input_checks.check(self, x)
         seen, purified = (F.log_softmax(logits / self.temperature, 1) for logits in both(self.watched, x))
         middle = ((seen.exp() + purified.exp()) / 2).log()
         return ((seen.exp() * (seen - middle)).sum(1) + (purified.exp() * (purified - middle)).sum(1)) / 2

@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from steelman.defences import door
+from steelman.defences import input_checks
 from steelman.defences.detectors.features import features, gathered, layers_of
 from steelman.defences.detectors.logistic import Logistic
 from steelman.defences.detectors.watched import Watched, demand, examples
@@ -41,7 +41,7 @@ class Mahalanobis(nn.Module):
 
     def score(self, x: Tensor) -> Tensor:
         """Returns (N,), higher is more suspicious."""
-        door.check(self, x)
+        input_checks.check(self, x)
         demand(self, self.weigh.weight)
         assert self.watched.classifier is not None
         out: Tensor = self.weigh(self._distances(features(self.watched.classifier, self.layers, x)[1]))
@@ -55,10 +55,10 @@ class Mahalanobis(nn.Module):
         for gaussians, found in zip(self.gaussians, clean, strict=True):
             assert isinstance(gaussians, Gaussians)
             gaussians.fit(found, y)
-        hurt = None
+        x_adv = None
         if attacked is not None:
-            hurt = self._distances(gathered(self.watched.classifier, self.layers, attacked)[1])
-        self.weigh.fit(self._distances(clean), hurt)
+            x_adv = self._distances(gathered(self.watched.classifier, self.layers, attacked)[1])
+        self.weigh.fit(self._distances(clean), x_adv)
         return self
 
     def _distances(self, found: list[Tensor]) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from steelman.defences import door
+from steelman.defences import input_checks
 from steelman.defences.detectors.watched import Watched, examples
 from steelman.defences.transforms import BitDepth, MedianSmoothing
 
@@ -33,7 +33,7 @@ class FeatureSqueezing(nn.Module):
 
     def score(self, x: Tensor) -> Tensor:
         """Returns (N,), higher is more suspicious."""
-        door.check(self, x)
+        input_checks.check(self, x)
         assert self.watched.classifier is not None
         views = torch.cat([x, *(squeezed(x) for squeezed in self.squeezers)])
         read = self.watched.classifier(views).float().softmax(1).unflatten(0, (len(self.squeezers) + 1, len(x)))

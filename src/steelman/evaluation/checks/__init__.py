@@ -10,20 +10,20 @@ from steelman.attacks import Progress
 from steelman.errors import InputError
 from steelman.evaluation.checks.answers import evaluation_mode, gives_logits, same_in_any_batch, same_twice
 from steelman.evaluation.checks.binarised import binarisation
+from steelman.evaluation.checks.black_box_checks import black_box, transferred
 from steelman.evaluation.checks.claims import claims
 from steelman.evaluation.checks.claims import skipped as _skipped
+from steelman.evaluation.checks.context import CheckContext, Finding
+from steelman.evaluation.checks.gradient_quality import gradients, saturation, smoothness
 from steelman.evaluation.checks.radii import chance, over_eps, unbounded
-from steelman.evaluation.checks.rivals import black_box, transferred
-from steelman.evaluation.checks.slopes import gradients, saturation, smoothness
 from steelman.evaluation.checks.strength import more_steps, one_step
-from steelman.evaluation.checks.subject import Finding, Subject
 from steelman.evaluation.checks.trajectory import loss
 from steelman.evaluation.checks.verdicts import verdict
 from steelman.evaluation.measure import Observer
 
 __all__ = [
+    "CheckContext",
     "Finding",
-    "Subject",
     "binarisation",
     "black_box",
     "catalogue",
@@ -46,7 +46,7 @@ __all__ = [
     "verdict",
 ]
 
-catalogue: dict[str, Callable[[Subject], Finding]] = {
+catalogue: dict[str, Callable[[CheckContext], Finding]] = {
     "evaluation mode": evaluation_mode,
     "same answer twice": same_twice,
     "same answer in any batch": same_in_any_batch,
@@ -70,14 +70,14 @@ _APART = 104_729
 """What is added to the seed, so that the checks' random starts are not those of the evaluation."""
 
 
-def check(subject: Subject, observe: Observer | None = None) -> tuple[Finding, ...]:
-    """Returns what every check of the catalogue says of a subject, in its order.
+def check(context: CheckContext, observe: Observer | None = None) -> tuple[Finding, ...]:
+    """Returns what every check of the catalogue says of a context, in its order.
 
     One that the model cannot be asked for, as where it has no gradient or the norm no such attack, is not applicable.
     The model, its modes and torch's generators are as before.
     observe: hears of checks done, those that failed as broken.
     """
-    own = replace(subject, seed=subject.seed + _APART)
+    own = replace(context, seed=context.seed + _APART)
     found: list[Finding] = []
     for name in catalogue:
         found.append(_made(name, own))
@@ -87,11 +87,11 @@ def check(subject: Subject, observe: Observer | None = None) -> tuple[Finding, .
     return tuple(found)
 
 
-def _made(name: str, subject: Subject) -> Finding:
+def _made(name: str, context: CheckContext) -> Finding:
     with warnings.catch_warnings():  # that these are no logits is what a check of its own says
         warnings.filterwarnings("ignore", message="the model seems to return probabilities")
         try:
-            return catalogue[name](subject)
+            return catalogue[name](context)
         except InputError as error:
             said = str(error)
             return _skipped(name, f"{said[:1].upper()}{said[1:]}.")

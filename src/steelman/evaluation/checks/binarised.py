@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from steelman.attacks import Attack, Worst, apgd, standard
-from steelman.attacks.gradients import Borrowed
+from steelman.attacks.engine.estimators import Borrowed
 from steelman.errors import InputError
 from steelman.evaluation.checks.claims import failed, passed, skipped
+from steelman.evaluation.checks.context import CheckContext, Finding
 from steelman.evaluation.checks.readout import Features, Fitted, Readouts, fit, inner, last_linear, on_sphere
-from steelman.evaluation.checks.subject import Finding, Subject
-from steelman.evaluation.checks.trial import first, logits, way
-from steelman.evaluation.even import Even
+from steelman.evaluation.checks.recheck import first, logits, way
+from steelman.evaluation.padding import PadBatch
 from steelman.streams import Streams
 from steelman.victim import Victim, abstains
 
@@ -45,7 +45,7 @@ class Planted:
     chanced: Tensor
 
 
-def binarisation(subject: Subject) -> Finding:
+def binarisation(context: CheckContext) -> Finding:
     """Returns whether iterated attacks, made as on the pipeline, find points that exist by construction.
 
     For each image the network's last linear layer is replaced by one with two classes that tells 999 random points
@@ -55,14 +55,14 @@ def binarisation(subject: Subject) -> Finding:
     image besides may be missed.
     """
     name = "binarisation"
-    if abstains(subject.attacker.pipeline):
+    if abstains(context.attacker.pipeline):
         return skipped(name, "Of a model that may abstain the last layer does not say it all.")
-    if subject.attacker.random:
+    if context.attacker.random:
         return skipped(name, "Features are drawn anew with every look, so that no readout can be sure of them.")
-    way(subject)
-    rows = first(subject, _IMAGES)
-    attacks = [*standard(subject.threat).attacks[:3], apgd(subject.threat)]
-    test = planted(subject, attacks, rows, near=INNER, far=OUTER)
+    way(context)
+    rows = first(context, _IMAGES)
+    attacks = [*standard(context.threat).attacks[:3], apgd(context.threat)]
+    test = planted(context, attacks, rows, near=INNER, far=OUTER)
     usable, hits = int(test.parted.sum()), int((test.found & test.parted).sum())
     chanced = int((test.chanced & test.parted).sum())
     if 2 * usable < len(rows):
@@ -77,18 +77,18 @@ def binarisation(subject: Subject) -> Finding:
 
 
 def planted(
-    subject: Subject, attacks: Sequence[Attack], rows: Tensor, *, near: int = INNER, far: int = OUTER
+    context: CheckContext, attacks: Sequence[Attack], rows: Tensor, *, near: int = INNER, far: int = OUTER
 ) -> Planted:
     """Returns what came of the test on some images, with attacks that need gradients, until all is found.
 
     near, far: how many points of each kind.
     Raises InputError where no gradient comes through, or features are not finite.
     """
-    x, y, indices = subject.take(rows)
-    through = way(subject)
-    fitted, layer = _fitted(subject, x, y, indices, near, far)
+    x, y, indices = context.take(rows)
+    through = way(context)
+    fitted, layer = _fitted(context, x, y, indices, near, far)
     weight, bias = torch.stack([one.weight for one in fitted]).to(x), torch.stack([one.bias for one in fitted]).to(x)
-    model, gradient = Even(_read(through.model, layer, weight, bias)), through.gradient
+    model, gradient = PadBatch(_read(through.model, layer, weight, bias)), through.gradient
     if isinstance(gradient, Borrowed):
         gradient = replace(gradient, stand_in=_read(gradient.stand_in, layer, weight, bias))
     found = torch.zeros(len(x), dtype=torch.bool, device=x.device)
@@ -98,47 +98,47 @@ def planted(
             break
         # Every image stays in its row: all are begun at once, take every step and none leaves.
         made = replace(attack, gradient=gradient, goal=Worst(), restarts=1)
-        result = made(model, x, torch.zeros_like(y), seed=subject.seed, indices=indices, slots=len(x))
+        result = made(model, x, torch.zeros_like(y), seed=context.seed, indices=indices, slots=len(x))
         found |= result.broken
-    chanced = _chanced(subject, _read(subject.attacker.pipeline, layer, weight, bias), x, indices)
+    chanced = _chanced(context, _read(context.attacker.pipeline, layer, weight, bias), x, indices)
     return Planted(parted, found, chanced)
 
 
 def _fitted(
-    subject: Subject, x: Tensor, y: Tensor, indices: Tensor, near: int, far: int
+    context: CheckContext, x: Tensor, y: Tensor, indices: Tensor, near: int, far: int
 ) -> tuple[list[Fitted], nn.Module | None]:
     """A readout for each image, and the layer whose place it takes; its logits go as far as the network's own."""
-    answers = logits(subject, x, y)
-    pipeline, streams = subject.attacker.pipeline, _streams(subject, x, indices)
-    with Victim(pipeline, seed=subject.seed, device=x.device), torch.no_grad():
+    answers = logits(context, x, y)
+    pipeline, streams = context.attacker.pipeline, _streams(context, x, indices)
+    with Victim(pipeline, seed=context.seed, device=x.device), torch.no_grad():
         layer = last_linear(pipeline, x[:8], answers.shape[1])
         features, spread = Features(pipeline, layer), float(answers.max() - answers.min())
-        return [_readout(subject, features, x, streams, at, near, far, spread) for at in range(len(x))], layer
+        return [_readout(context, features, x, streams, at, near, far, spread) for at in range(len(x))], layer
 
 
-def _chanced(subject: Subject, read: Readouts, x: Tensor, indices: Tensor) -> Tensor:
+def _chanced(context: CheckContext, read: Readouts, x: Tensor, indices: Tensor) -> Tensor:
     """(N,) bool: where any of some random points of the sphere is on the other side."""
-    streams = _streams(subject, x, indices)
+    streams = _streams(context, x, indices)
     found = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    with Victim(read, seed=subject.seed, device=x.device), torch.no_grad():
+    with Victim(read, seed=context.seed, device=x.device), torch.no_grad():
         for turn in range(RANDOM):
-            answered = read(on_sphere(subject.threat, x, streams.derive(f"random {turn}")))
+            answered = read(on_sphere(context.threat, x, streams.derive(f"random {turn}")))
             found |= answered[:, 1] >= answered[:, 0]
     return found
 
 
-def _streams(subject: Subject, x: Tensor, indices: Tensor) -> Streams:
-    return Streams.of(subject.seed, indices.to(x.device)).derive("binarisation")
+def _streams(context: CheckContext, x: Tensor, indices: Tensor) -> Streams:
+    return Streams.of(context.seed, indices.to(x.device)).derive("binarisation")
 
 
 def _readout(
-    subject: Subject, features: Features, x: Tensor, streams: Streams, at: int, near: int, far: int, spread: float
+    context: CheckContext, features: Features, x: Tensor, streams: Streams, at: int, near: int, far: int, spread: float
 ) -> Fitted:
     """The readout of one image; of a random network features are those of one draw a point."""
     image, own = x[at : at + 1], Streams(streams.key[at : at + 1])
     inside = _drawn(own.derive("near"), near)
-    points = torch.cat([image, inner(subject.threat, image.expand(near, *x.shape[1:]), inside)])
-    outside = on_sphere(subject.threat, image.expand(far, *x.shape[1:]), _drawn(own.derive("far"), far))
+    points = torch.cat([image, inner(context.threat, image.expand(near, *x.shape[1:]), inside)])
+    outside = on_sphere(context.threat, image.expand(far, *x.shape[1:]), _drawn(own.derive("far"), far))
     found = torch.cat([features(part) for part in torch.cat([points, outside]).split(_BATCH)])
     if not bool(torch.isfinite(found).all()):
         raise InputError("expected finite features, got NaN or infinite ones")

@@ -1,12 +1,12 @@
-"""What holds of an honest figure, check by check, and the three ways for a check to end."""
+"""What holds of an honest figure, check by check, and the three paths for a check to end."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from steelman.attacks import AnyAttack
-from steelman.evaluation.checks.subject import Finding
-from steelman.evaluation.records import Check, Word
+from steelman.evaluation.checks.context import Finding
+from steelman.records import Check, Word
 
 claims: dict[str, str] = {
     "evaluation mode": "The model is in evaluation mode, and stays in it when it is told to.",

@@ -12,8 +12,8 @@ from steelman.attacks import Cascade, standard
 from steelman.attacks.settings import largest
 from steelman.errors import InputError
 from steelman.evaluation.checks.claims import failed, passed
-from steelman.evaluation.checks.subject import Finding, Subject
-from steelman.evaluation.checks.trial import first, iterated, percent, rarely, way
+from steelman.evaluation.checks.context import CheckContext, Finding
+from steelman.evaluation.checks.recheck import first, iterated, percent, rarely, way
 from steelman.evaluation.intervals import clopper_pearson
 from steelman.threat import Threat
 from steelman.victim import abstains
@@ -22,7 +22,7 @@ _UNLIKELY = 0.01
 _SLACK = 0.05
 
 
-def over_eps(subject: Subject) -> Finding:
+def over_eps(context: CheckContext) -> Finding:
     """Returns whether accuracy rises with eps, or falls nowhere; each radius is attacked by itself.
 
     A rise is one that a sign test over the same images takes for no accident, p < .01. Below the figure's eps it says
@@ -30,13 +30,13 @@ def over_eps(subject: Subject) -> Finding:
     Source: Athalye et al. 2018 (Obfuscated gradients), section 3.1.
     """
     name = "accuracy over eps"
-    way(subject)
-    rows = first(subject, 48)
-    eps, end = largest(subject.threat.eps), all_alike(subject)
+    way(context)
+    rows = first(context, 48)
+    eps, end = largest(context.threat.eps), all_alike(context)
     radii = [eps * factor for factor in (0.25, 0.5, 1.0, 2.0)]
     radii += [end] if end > radii[-1] else []
-    attacks = [iterated(subject.threat.at(radius), steps=20) for radius in radii]
-    holds = torch.stack([~subject.attacked(attack, rows).broken for attack in attacks])
+    attacks = [iterated(context.threat.at(radius), steps=20) for radius in radii]
+    holds = torch.stack([~context.attacked(attack, rows).broken for attack in attacks])
     accuracies = ", ".join(
         f"{float(hold.double().mean()):.2f} at {radius:.3g}" for radius, hold in zip(radii, holds, strict=True)
     )
@@ -53,51 +53,51 @@ def over_eps(subject: Subject) -> Finding:
     return passed(name, told)
 
 
-def chance(subject: Subject) -> Finding:
+def chance(context: CheckContext) -> Finding:
     """Returns whether accuracy comes down to the largest class's share where every image can become the same grey one.
 
     That holds of any model that answers the same to the same image. The attack is the first climbs of `standard`.
     Source: Athalye et al. 2018 (Obfuscated gradients), section 3.1, for unbounded attacks.
     """
     name = "large eps"
-    held, tried, eps = _held(subject, all_alike(subject))
-    told = f"At eps {eps:.3g} {held} of {tried} images hold, where the largest class has {percent(subject.largest)}."
+    held, tried, eps = _held(context, all_alike(context))
+    told = f"At eps {eps:.3g} {held} of {tried} images hold, where the largest class has {percent(context.largest)}."
     low, _ = clopper_pearson(held, tried)
-    return failed(name, told) if low > subject.largest else passed(name, told)
+    return failed(name, told) if low > context.largest else passed(name, told)
 
 
-def unbounded(subject: Subject) -> Finding:
+def unbounded(context: CheckContext) -> Finding:
     """Returns whether an attack that may change an image into any other breaks all, but for one in twenty.
 
     Source: Carlini et al. 2019 (On evaluating adversarial robustness), section 4.
     """
     name = "unbounded"
-    held, tried, eps = _held(subject, 2 * all_alike(subject))
+    held, tried, eps = _held(context, 2 * all_alike(context))
     told = f"At eps {eps:.3g}, which allows any image, {held} of {tried} hold."
     low, _ = clopper_pearson(held, tried)
     return failed(name, told) if low > _SLACK else passed(name, told)
 
 
-def all_alike(subject: Subject) -> float:
+def all_alike(context: CheckContext) -> float:
     """Returns the radius within which every image of the box can become the one in its middle.
 
     Raises InputError for a box without sides, or a norm of another kind.
     """
-    width, pixels = subject.threat.high - subject.threat.low, subject.x.shape[1:].numel()
+    width, pixels = context.threat.high - context.threat.low, context.x.shape[1:].numel()
     sizes = {"Linf": 1.0, "L2": math.sqrt(pixels), "L1": float(pixels)}
-    if not math.isfinite(width) or subject.threat.ball.name not in sizes:
-        raise InputError(f"there is no radius of {subject.threat.ball.name} at which all images can be alike")
-    return width / 2 * sizes[subject.threat.ball.name]
+    if not math.isfinite(width) or context.threat.ball.name not in sizes:
+        raise InputError(f"there is no radius of {context.threat.ball.name} at which all images can be alike")
+    return width / 2 * sizes[context.threat.ball.name]
 
 
-def _held(subject: Subject, eps: float) -> tuple[int, int, float]:
+def _held(context: CheckContext, eps: float) -> tuple[int, int, float]:
     """How many of how many images hold at an eps, which is no smaller than the figure's."""
-    way(subject)
-    if abstains(subject.attacker.pipeline):
+    way(context)
+    if abstains(context.attacker.pipeline):
         raise InputError("a model that may abstain is right wherever it does")
-    eps = max(eps, largest(subject.threat.eps))
-    rows = first(subject, 32)
-    result = subject.attacked(_climbs(subject.threat.at(eps)), rows)
+    eps = max(eps, largest(context.threat.eps))
+    rows = first(context, 32)
+    result = context.attacked(_climbs(context.threat.at(eps)), rows)
     return int((~result.broken).sum()), len(rows), eps
 
 

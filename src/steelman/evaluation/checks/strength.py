@@ -6,27 +6,27 @@ from dataclasses import replace
 
 from steelman.attacks import Attack, Cascade, Settling, fgsm, standard
 from steelman.evaluation.checks.claims import failed, passed
-from steelman.evaluation.checks.subject import Finding, Subject
-from steelman.evaluation.checks.trial import against, all_of, first, iterated, rarely, survivors
+from steelman.evaluation.checks.context import CheckContext, Finding
+from steelman.evaluation.checks.recheck import against, all_of, first, iterated, rarely, survivors
 from steelman.losses import margin
 from steelman.threat import Threat
 
 _UNLIKELY = 0.01
 
 
-def one_step(subject: Subject) -> Finding:
+def one_step(context: CheckContext) -> Finding:
     """Returns whether a single step breaks what iterated attacks leave: survivors, and what 20 steps of PGD left.
 
     Source: Athalye et al. 2018 (Obfuscated gradients), section 3.1, and Carlini et al. 2019 (On evaluating adversarial
     robustness), section 4.
     """
     name = "one step"
-    single = replace(fgsm(subject.threat, loss=margin), name="fgsm on the margin")
-    rows = survivors(subject, 100)
-    left = against(subject, single, rows)
-    seen = first(subject, 64)
-    once = subject.attacked(single, seen).broken
-    often = subject.attacked(iterated(subject.threat, steps=20), seen).broken
+    single = replace(fgsm(context.threat, loss=margin), name="fgsm on the margin")
+    rows = survivors(context, 100)
+    left = against(context, single, rows)
+    seen = first(context, 64)
+    once = context.attacked(single, seen).broken
+    often = context.attacked(iterated(context.threat, steps=20), seen).broken
     only_once, only_often = int((once & ~often).sum()), int((often & ~once).sum())
     told = (
         f"{left.words('one step')} Of {len(seen)} images 20 steps of PGD broke {int(often.sum())}, one step "
@@ -38,15 +38,15 @@ def one_step(subject: Subject) -> Finding:
     return passed(name, told)._replace(escalate=all_of(single, left))
 
 
-def more_steps(subject: Subject) -> Finding:
+def more_steps(context: CheckContext) -> Finding:
     """Returns whether twice the steps and starts of the standard climbs break more of the survivors than noise.
 
     Source: Carlini et al. 2019 (On evaluating adversarial robustness), section 5.6.
     """
     name = "more steps"
-    attack = doubled(subject.threat)
-    rows = survivors(subject, 100)
-    found = against(subject, attack, rows)
+    attack = doubled(context.threat)
+    rows = survivors(context, 100)
+    found = against(context, attack, rows)
     told = found.words("twice the steps and starts")
     if found.much:
         return failed(name, told, escalate=(attack,))

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from steelman.attacks import Worst, pgd
-from steelman.attacks.gradients import Ascend, Estimator
-from steelman.attacks.problem import Problem
-from steelman.attacks.schedules import at_input
+from steelman.attacks.engine.estimators import Ascend, Estimator
+from steelman.attacks.engine.problem import Problem
+from steelman.attacks.engine.schedules import at_input
 from steelman.evaluation.checks.claims import failed, passed
-from steelman.evaluation.checks.subject import Finding, Subject
-from steelman.evaluation.checks.trial import first, way
-from steelman.evaluation.even import Even
+from steelman.evaluation.checks.context import CheckContext, Finding
+from steelman.evaluation.checks.recheck import first, way
+from steelman.evaluation.padding import PadBatch
 from steelman.losses import margin
 from steelman.victim import Answer, Victim
 
@@ -39,20 +39,20 @@ class Recorded:
         return found
 
 
-def trajectory(subject: Subject, rows: Tensor) -> Tensor:
+def trajectory(context: CheckContext, rows: Tensor) -> Tensor:
     """Returns (steps, N): the margin along PGD from the images, which goes on after an image is broken.
 
     Raises InputError where no gradient comes through.
     """
-    x, y, indices = subject.take(rows)
-    through = way(subject)
+    x, y, indices = context.take(rows)
+    through = way(context)
     note = Recorded(through.gradient)
-    attack = replace(pgd(subject.threat, steps=_STEPS, start=at_input, loss=margin), goal=Worst(), gradient=note)
-    attack(Even(through.model), x, y, seed=subject.seed, indices=indices, slots=len(x))
+    attack = replace(pgd(context.threat, steps=_STEPS, start=at_input, loss=margin), goal=Worst(), gradient=note)
+    attack(PadBatch(through.model), x, y, seed=context.seed, indices=indices, slots=len(x))
     return torch.stack(note.values)
 
 
-def loss(subject: Subject) -> Finding:
+def loss(context: CheckContext) -> Finding:
     """Returns whether the loss rises along an attack.
 
     It does not where on half of the images or more it ends no higher than it began, or has lost more than half of what
@@ -60,8 +60,8 @@ def loss(subject: Subject) -> Finding:
     counted, since a single one that breaks, or goes back, moves the mean by more than all that hold.
     """
     name = "loss"
-    rows = first(subject, 64)
-    path = trajectory(subject, rows).double()
+    rows = first(context, 64)
+    path = trajectory(context, rows).double()
     begun, top, end = path[0], path.amax(0), path[-1]
     rose = end > begun
     kept = rose & (end - begun >= (top - begun) / 2)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from steelman.errors import InputError
-from steelman.evaluation.checks.subject import Finding
-from steelman.evaluation.records import Check, Verdict
+from steelman.evaluation.checks.context import Finding
+from steelman.records import Check, Verdict
 
 LOW = 0.05
 """A figure that cannot be too high by more than this holds up whatever the checks say."""

@@ -5,6 +5,7 @@ from steelman.training.objectives.catalogue import catalogue, objective
 from steelman.training.objectives.certified import Certified, crown_ibp, ibp
 from steelman.training.objectives.classify import Classify, accuracy
 from steelman.training.objectives.distil import Distil
+from steelman.training.objectives.end_to_end import EndToEndPurifierLoss, Weights
 from steelman.training.objectives.fast import Fast, fast
 from steelman.training.objectives.free import Free, free
 from steelman.training.objectives.guided import guided
@@ -12,7 +13,6 @@ from steelman.training.objectives.mart import mart
 from steelman.training.objectives.mixed import mixed
 from steelman.training.objectives.pairing import logit_pairing
 from steelman.training.objectives.purify import Purify
-from steelman.training.objectives.through import Through, Weights
 from steelman.training.objectives.trades import trades
 
 __all__ = [
@@ -20,11 +20,11 @@ __all__ = [
     "Certified",
     "Classify",
     "Distil",
+    "EndToEndPurifierLoss",
     "Fast",
     "Free",
     "Lesson",
     "Purify",
-    "Through",
     "Weights",
     "accuracy",
     "catalogue",

@@ -14,16 +14,16 @@ from steelman.norms import Ball
 from steelman.threat import Threat
 from steelman.training.checkpoint import Examples
 from steelman.training.objectives.classify import Classify
-from steelman.training.objectives.opponent import AttackRecipe, hurt, opponent, ramped, withstood
+from steelman.training.objectives.opponent import AttackRecipe, opponent, ramped, withstood, x_adv
 
 
 class Lesson(Protocol):
     """What is learnt from images and from what an attack made of them; its repr is part of its objective's."""
 
-    def __call__(self, model: nn.Module, x: Tensor, hurt: Tensor, y: Tensor, classify: Classify, /) -> Tensor:
+    def __call__(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor, classify: Classify, /) -> Tensor:
         """Returns the mean loss, in the mode that the model is in.
 
-        x, hurt: (N, *S), augmented, before the attack and after it.  y: (N,).  classify: which reads, and smooths.
+        x, x_adv: (N, *S), augmented, before the attack and after it.  y: (N,).  classify: which reads, and smooths.
         """
         ...
 
@@ -35,9 +35,9 @@ class Withstand:
     Source: Madry et al. 2018, eq. 2.1.
     """
 
-    def __call__(self, model: nn.Module, x: Tensor, hurt: Tensor, y: Tensor, classify: Classify) -> Tensor:
+    def __call__(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor, classify: Classify) -> Tensor:
         """Returns the mean loss."""
-        return classify.reading(model, hurt, y)
+        return classify.reading(model, x_adv, y)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class Adversarial:
         """Returns (augmented, attacked, y) of (x, y), at the eps of this moment."""
         x, y = batch
         x = self.classify.augmented(x)
-        return x, hurt(model, ramped(self.attack, self.ramp, done), x, y), y
+        return x, x_adv(model, ramped(self.attack, self.ramp, done), x, y), y
 
     def reading(self, model: nn.Module, made: tuple[Tensor, ...], done: float = 1.0) -> Tensor:
         """Returns the mean loss of what `attacked` returned."""

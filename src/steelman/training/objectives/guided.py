@@ -47,9 +47,9 @@ class Held:
 
     weight: float
 
-    def __call__(self, model: nn.Module, x: Tensor, hurt: Tensor, y: Tensor, classify: Classify) -> Tensor:
+    def __call__(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor, classify: Classify) -> Tensor:
         """Returns the mean loss; its gradient goes through both answers."""
-        clean, bad = answered(model, x), answered(model, hurt)
+        clean, bad = answered(model, x), answered(model, x_adv)
         reading = F.cross_entropy(clean, y, label_smoothing=classify.smoothing)
         return reading + self.weight * apart(clean, bad).mean()
 

@@ -34,9 +34,9 @@ class Mart:
     def __post_init__(self) -> None:
         not_negative(self.beta, "beta")
 
-    def __call__(self, model: nn.Module, x: Tensor, hurt: Tensor, y: Tensor, classify: Classify) -> Tensor:
+    def __call__(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor, classify: Classify) -> Tensor:
         """Returns the mean loss; its gradient goes through both answers and the weight."""
-        clean, bad = answered(model, x), answered(model, hurt)
+        clean, bad = answered(model, x), answered(model, x_adv)
         rival = others(bad, y).argmax(1)
         boosted = F.cross_entropy(bad, y, reduction="none") - _log_rest(bad, rival)
         unsure = 1 - clean.softmax(1).gather(1, y[:, None]).squeeze(1)

@@ -28,9 +28,9 @@ class Mixed:
     def __post_init__(self) -> None:
         share(self.alpha, "alpha")
 
-    def __call__(self, model: nn.Module, x: Tensor, hurt: Tensor, y: Tensor, classify: Classify) -> Tensor:
+    def __call__(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor, classify: Classify) -> Tensor:
         """Returns the mean loss."""
-        return self.alpha * classify.reading(model, x, y) + (1 - self.alpha) * classify.reading(model, hurt, y)
+        return self.alpha * classify.reading(model, x, y) + (1 - self.alpha) * classify.reading(model, x_adv, y)
 
 
 def mixed(

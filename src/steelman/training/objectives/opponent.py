@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from steelman.attacks import AnyAttack, Attack, Entry, Last, Nearest, Worst, named
-from steelman.attacks.engine import Search
+from steelman.attacks.engine.loop import Search
 from steelman.errors import InputError
 from steelman.norms import Ball
 from steelman.threat import Threat
@@ -61,7 +61,7 @@ def ramped(attack: Attack, ramp: float, done: float) -> Attack:
     return attack.at(attack.threat.eps * done / ramp) if done < ramp else attack
 
 
-def hurt(model: nn.Module, attack: Attack, x: Tensor, y: Tensor) -> Tensor:
+def x_adv(model: nn.Module, attack: Attack, x: Tensor, y: Tensor) -> Tensor:
     """Returns what an attack makes of (x, y), (N, *S), from a seed that torch's generator draws.
 
     The model is attacked in evaluation mode, in the precision that the fit runs in.

@@ -36,9 +36,9 @@ class Paired:
     def __post_init__(self) -> None:
         not_negative(self.weight, "weight")
 
-    def __call__(self, model: nn.Module, x: Tensor, hurt: Tensor, y: Tensor, classify: Classify) -> Tensor:
+    def __call__(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor, classify: Classify) -> Tensor:
         """Returns the mean loss."""
-        logits = answered(model, torch.cat([x, hurt]))
+        logits = answered(model, torch.cat([x, x_adv]))
         reading = F.cross_entropy(logits, torch.cat([y, y]), label_smoothing=classify.smoothing)
         clean, bad = logits.chunk(2)
         return reading + self.weight * F.mse_loss(clean, bad)

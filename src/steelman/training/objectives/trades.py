@@ -59,9 +59,9 @@ class Trades:
     def __post_init__(self) -> None:
         not_negative(self.beta, "beta")
 
-    def __call__(self, model: nn.Module, x: Tensor, hurt: Tensor, y: Tensor, classify: Classify) -> Tensor:
+    def __call__(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor, classify: Classify) -> Tensor:
         """Returns the mean loss; its gradient goes through both answers."""
-        logits, others = answered(model, x), answered(model, hurt)
+        logits, others = answered(model, x), answered(model, x_adv)
         reading = F.cross_entropy(logits, y, label_smoothing=classify.smoothing)
         return reading + self.beta * divergence(logits, others).mean()
 

@@ -1,0 +1,1 @@
+"""The attacks of Carlini and Wagner: L2, Linf and L0."""

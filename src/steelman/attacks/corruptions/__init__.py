@@ -1,0 +1,1 @@
+"""Common corruptions, and the attack that is the worst of them."""

@@ -1,0 +1,98 @@
+"""What an evaluation is up against: one threat after another, each with the attacks made inside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from steelman.attacks import AnyAttack, Attack, Cascade, Nearest
+from steelman.errors import InputError
+from steelman.threat import Threat
+
+
+@dataclass(frozen=True, eq=False)
+class ThreatGroup:
+    """One threat and its attacks.
+
+    place: among the threat groups.  norm, eps: "none" and 0 where no ball describes the attacks.
+    """
+
+    place: int
+    norm: str
+    eps: float
+    threat: Threat
+    attacks: tuple[AnyAttack, ...]
+
+    @property
+    def bounded(self) -> bool:
+        """Whether a ball describes it."""
+        return self.norm != "none"
+
+    @property
+    def title(self) -> str:
+        """As progress and errors name it."""
+        return f"{self.norm} {self.eps:g}" if self.bounded else "outside every ball"
+
+
+def threat_groups(attacks: AnyAttack | Sequence[AnyAttack]) -> tuple[ThreatGroup, ...]:
+    """Returns the threats of these attacks, those of one norm by rising eps.
+
+    Raises InputError for no attack, a targeted one, one with an eps for each image, one that looks for the smallest
+    change and has no radius, and for attacks of one norm and eps in different boxes or grids.
+    """
+    listed = tuple(attacks) if isinstance(attacks, Sequence) else (attacks,)
+    if not listed:
+        raise InputError("expected at least one attack, got none")
+    if any(attack.targeted for attack in listed):
+        raise InputError("expected untargeted attacks, got a targeted one: its labels would be wanted classes")
+    groups: dict[tuple[str, float], list[AnyAttack]] = {}
+    for attack in listed:
+        groups.setdefault((_norm(attack), _eps(attack)), []).append(attack)
+    norms = list(dict.fromkeys(norm for norm, _ in groups))
+    ordered = sorted(groups, key=lambda key: (norms.index(key[0]), key[1]))
+    return tuple(
+        ThreatGroup(place, norm, eps, _shared(groups[norm, eps]), tuple(groups[norm, eps]))
+        for place, (norm, eps) in enumerate(ordered)
+    )
+
+
+def _shared(attacks: list[AnyAttack]) -> Threat:
+    first = attacks[0].threat
+    for attack in attacks[1:]:
+        own = attack.threat
+        if (own.low, own.high, own.levels) != (first.low, first.high, first.levels):
+            raise InputError(
+                f"expected attacks of one threat in the same box and on the same grid, got {first!r} and {own!r}: "
+                "evaluate them apart"
+            )
+    return first
+
+
+def _norm(attack: AnyAttack) -> str:
+    eps = attack.threat.eps
+    return attack.threat.ball.name if isinstance(eps, Tensor) or math.isfinite(eps) else "none"
+
+
+def _eps(attack: AnyAttack) -> float:
+    eps = attack.threat.eps
+    if isinstance(eps, Tensor) and eps.dim():
+        raise InputError("expected one eps for every image in an evaluation, got one for each: evaluate them apart")
+    if math.isfinite(float(eps)):
+        return float(eps)
+    if isinstance(attack, Attack) and isinstance(attack.goal, Nearest):
+        raise InputError(f"expected a radius for {attack.name}, as what breaks inside it is counted: say eps, or --eps")
+    return 0.0
+
+
+def full_cost(attack: AnyAttack, classes: int) -> int:
+    """Returns how many passes back an attack takes of an image that never breaks, by its rules; 0 for a search."""
+    if isinstance(attack, Cascade):
+        return sum(full_cost(part, classes) for part in attack.attacks)
+    if not isinstance(attack, Attack) or not hasattr(attack.rule, "steps"):
+        return 0
+    targets = getattr(attack.loss, "targets", None)
+    turns = targets(classes) if callable(targets) else 1
+    return 0 if getattr(attack.rule, "asks", "scores") == "scores" else attack.rule.steps * attack.restarts * turns
