@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from steelman import attacks, bounds, data, defences, losses, models, report, training
+    from steelman.api import evaluate
     from steelman.errors import InputError
-    from steelman.evaluation.evaluate import evaluate
     from steelman.norms import L0, L1, L2, Linf
+    from steelman.result import EvaluationResult, read
     from steelman.threat import Threat
 
 __version__ = "0.1.0"
@@ -23,6 +24,7 @@ __all__ = [
     "L0",
     "L1",
     "L2",
+    "EvaluationResult",
     "InputError",
     "Linf",
     "Threat",
@@ -33,18 +35,21 @@ __all__ = [
     "evaluate",
     "losses",
     "models",
+    "read",
     "report",
     "training",
 ]
 
 _PLACES = {
+    "EvaluationResult": "steelman.result",
     "InputError": "steelman.errors",
     "L0": "steelman.norms",
     "L1": "steelman.norms",
     "L2": "steelman.norms",
     "Linf": "steelman.norms",
     "Threat": "steelman.threat",
-    "evaluate": "steelman.evaluation.evaluate",
+    "evaluate": "steelman.api",
+    "read": "steelman.result",
 }
 
 

@@ -25,7 +25,6 @@ def test_a_card_has_headline_verdict_tables_failures_and_how_to_rerun(
         notes=("end",),
     )
     text = to_markdown(run)
-    assert text == run.to_markdown()
     assert "✓ *holds up*.\n**71.3 % of 1,000 MNIST images survive" in text
     assert "✗ *inflated*: why.\n71.3 % of 1,000 MNIST images seem to survive" in text
     assert "| Linf ε 0.30 | 1,000 | 99.0 | 92.0 | 71.3 [68.4, 74.1] | 40.2 | 0 | ✓ holds up |" in text

@@ -144,7 +144,7 @@ def test_sixty_pictures_stay_under_six_megabytes(side: int, picture: Pictures, e
 
 
 def test_the_file_is_whole_or_not_there(study: Evaluation, page: str, tmp_path: Path) -> None:
-    study.save(tmp_path / "new" / "report.html")
+    write_html(study, tmp_path / "new" / "report.html")
     assert (tmp_path / "new" / "report.html").read_text(encoding="utf-8") == page
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="expected to write"):

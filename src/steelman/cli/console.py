@@ -18,7 +18,7 @@ from steelman import attacks, training
 from steelman.errors import InputError
 from steelman.evaluation.running.runner import Now
 from steelman.records import Evaluation
-from steelman.report import summary, tables
+from steelman.report import summary, tables, write_html
 from steelman.studies.paper_setup import Done
 
 console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 140)
@@ -129,7 +129,7 @@ def measuring(title: str) -> Iterator[Callable[[Done], None]]:
 def finish(evaluation: Evaluation, folder: Path) -> None:
     """Writes results.json, pictures.npz and report.html, and then prints the tables and what they come to."""
     evaluation.write(folder)
-    evaluation.save(folder / "report.html")
+    write_html(evaluation, folder / "report.html")
     for found in tables(evaluation):
         table = Table(
             title=Text(found.title), caption=Text(found.caption), title_justify="left", caption_justify="left"

@@ -35,6 +35,7 @@ def run(options: argparse.Namespace) -> int:
     """Reads and writes."""
     from steelman.cli.console import console
     from steelman.records import read
+    from steelman.report import write_html
 
     evaluation = read(options.folder)
     if options.card is not None:
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
         put_bytes(path, _card(options.card, evaluation).encode())
     else:
         path = options.out or options.folder / "report.html"
-        evaluation.save(path)
+        write_html(evaluation, path)
     console.print(f"wrote {path}")
     return 0
 

@@ -5,7 +5,6 @@ A run folder holds `results.json` and, where there are pictures, `pictures.npz` 
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 import zipfile
@@ -25,7 +24,6 @@ from steelman.records.pictures import Features, Layer, Picture
 from steelman.records.rows import Row
 
 SCHEMA = 1
-_NAMES = ("dataset", "classifier", "defence", "norm", "eps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,52 +82,10 @@ class Evaluation:
             "seconds": round(self.seconds, 1),
         }
 
-    def save(self, path: Path | str) -> None:
-        """Writes the report as one HTML file that opens offline.
-
-        Raises InputError if it cannot be written, or if the extra `report` is not installed.
-        """
-        from steelman.report import write_html
-
-        write_html(self, path)
-
-    def to_markdown(self) -> str:
-        """Returns headlines with their verdicts, the tables and how to repeat the run, for a model card."""
-        from steelman.report import to_markdown
-
-        return to_markdown(self)
-
-    def to_frame(self) -> Any:
-        """Returns a pandas DataFrame with a line for each sample of each case, and its case in the first columns.
-
-        What is not known (`static` without a defence, `certified` where nobody tried, `distance`) is missing there.
-        Raises InputError if pandas is not installed.
-        """
-        try:
-            pandas = importlib.import_module("pandas")
-        except ImportError:
-            raise InputError("expected pandas for a frame, found none: install steelman[frames]") from None
-        samples = [(case, sample) for case in self.cases for sample in case.samples]
-        columns: dict[str, Any] = {name: [getattr(case, name) for case, _ in samples] for name in _NAMES}
-        columns |= {f.name: [getattr(sample, f.name) for _, sample in samples] for f in fields(Sample)}
-        for name in ("static", "certified"):
-            columns[name] = pandas.array(columns[name], dtype="boolean")
-        columns["distance"] = pandas.array(columns["distance"], dtype="Float64")
-        return pandas.DataFrame(columns)
-
-    def _repr_html_(self) -> str | None:
-        """What a notebook shows; nothing of its own where the extra `report` is not installed."""
-        from steelman.report import to_card
-
-        try:
-            return to_card(self)
-        except InputError:
-            return None
-
     def __repr__(self) -> str:
         """A line: ten thousand samples would drown a terminal."""
         verdicts = "".join(f", {case.norm} {case.eps:g} {case.verdict.word}" for case in self.cases)
-        return f"<Evaluation {self.title!r}, rows: {len(self.rows)}, cases: {len(self.cases)}{verdicts}>"
+        return f"<{type(self).__name__} {self.title!r}, rows: {len(self.rows)}, cases: {len(self.cases)}{verdicts}>"
 
 
 def read(folder: Path | str) -> Evaluation:

@@ -1,0 +1,8 @@
+"""The evaluation as a user calls it: its records show themselves."""
+
+from __future__ import annotations
+
+from steelman.evaluation import evaluate as engine
+from steelman.result import presented
+
+evaluate = presented(engine.evaluate)
