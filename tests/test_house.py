@@ -16,11 +16,12 @@ MODULES = {
     for path in FILES
 }
 
-ANYWHERE = {"errors", "files", "precision"}
+ANYWHERE = {"errors", "files", "precision", "registry"}
 ABOVE = {
     "errors": set(),
     "files": set(),
     "precision": set(),
+    "registry": set(),
     "streams": set(),
     "norms": {"streams"},
     "threat": {"norms", "streams"},
@@ -234,10 +235,18 @@ def test_files_are_not_long(module):
 
 
 def test_the_package_and_everything_in_it_can_be_read_as_a_catalogue():
-    """One dict for each kind of thing, in the open."""
+    """One registry over one dict in the open for each kind of thing."""
     from steelman import attacks, defences, models
+    from steelman.defences import detectors
+    from steelman.evaluation import checks
+    from steelman.registry import Registry
+    from steelman.training import objectives
 
-    for catalogue in (attacks.catalogue, defences.catalogue, models.catalogue):
-        assert type(catalogue) is dict
-        assert all(callable(made) for made in catalogue.values())
-        assert all(re.fullmatch(r"[a-z0-9_-]+", name) for name in catalogue)
+    listed = (attacks, defences, models, detectors, checks, objectives)
+    for catalogue in (room.catalogue for room in listed):
+        assert type(catalogue) is Registry
+        assert type(catalogue.shipped) is dict
+        assert all(callable(made) for made in catalogue.shipped.values())
+        assert all(re.fullmatch(r"[a-z0-9_ -]+", name) for name in catalogue.shipped)
+    groups = [room.catalogue.group for room in listed]
+    assert len(set(groups)) == len(groups)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,8 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from steelman.errors import InputError
+from steelman.errors import InputError, unknown
 from steelman.files import put_bytes
+from steelman.registry import Registry
 
 Settings = Mapping[str, object]
 
@@ -93,6 +95,41 @@ def rebuild(kinds: Mapping[str, Callable[..., nn.Module]], kind: object, path: P
     _check_fits(module, state, path)
     module.load_state_dict(state, assign=True)
     return module.eval()
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Weights that ship: files under one folder, called "data set/name", as in "mnist/unet".
+
+    kinds: the catalogue of what they can be; their settings say which, under the word for what it holds.
+    """
+
+    folder: Path
+    kinds: Registry[Callable[..., nn.Module]]
+
+    def names(self) -> list[str]:
+        """Returns the names of what ships."""
+        return sorted(
+            path.relative_to(self.folder).with_suffix("").as_posix() for path in self.folder.glob("*/*.safetensors")
+        )
+
+    def find(self, name: Path | str) -> Path:
+        """Returns the file of what ships under this name, or of a file as it is.
+
+        Raises InputError if there is neither.
+        """
+        path = self.folder / f"{name}.safetensors" if str(name) in self.names() else Path(name)
+        if not path.is_file():
+            raise unknown(self.kinds.kind, str(name), [*self.names(), "a safetensors file"])
+        return path
+
+    def load(self, name: Path | str) -> nn.Module:
+        """Returns a module that ships under this name, or of a file, in evaluation mode.
+
+        Raises InputError if there is neither, or it is of another kind.
+        """
+        path = self.find(name)
+        return rebuild(self.kinds, read(path)[1].get(self.kinds.kind), path)
 
 
 def fill(module: nn.Module, path: Path | str) -> dict[str, object]:

@@ -36,7 +36,7 @@ from steelman.attacks.standard import standard
 from steelman.attacks.steepest import bim, fgsm, pgd
 from steelman.attacks.transfer import transfer
 from steelman.attacks.universal import sgd_uap, universal
-from steelman.errors import unknown
+from steelman.registry import Registry
 
 Knows = Literal["gradients", "scores", "decisions", "another model", "nothing"]
 Finds = Literal["within eps", "smallest", "outside every ball"]
@@ -69,7 +69,7 @@ class Entry:
 
 ALL = ("Linf", "L2", "L1")
 
-catalogue: dict[str, Entry] = {
+SHIPPED: dict[str, Entry] = {
     "fgsm": Entry(fgsm, "Goodfellow et al. 2015", ALL, "gradients", "within eps", True, "1 gradient"),
     "bim": Entry(bim, "Kurakin et al. 2017", ALL, "gradients", "within eps", True, "1.25 gradients a grey level"),
     "mi-fgsm": Entry(mifgsm, "Dong et al. 2018", ("Linf", "L2"), "gradients", "within eps", True, "10 gradients"),
@@ -127,12 +127,13 @@ catalogue: dict[str, Entry] = {
 }
 """By name, the simplest first."""
 
+catalogue: Registry[Entry] = Registry("attack", SHIPPED, group="steelman.attacks")
+"""What ships, and what plug-ins bring."""
+
 
 def named(name: str) -> Entry:
     """Returns an attack of the catalogue.
 
     Raises InputError for another name, with the nearest ones.
     """
-    if name not in catalogue:
-        raise unknown("attack", name, catalogue)
-    return catalogue[name]
+    return catalogue.get(name)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import nn
 
-from steelman import weights
 from steelman.defences.bayesian import BayesianAutoencoder
 from steelman.defences.defense_gan import DefenseGAN
 from steelman.defences.jpeg import JPEG, DifferentiableJPEG
@@ -21,6 +21,8 @@ from steelman.defences.straight_through import StraightThrough
 from steelman.defences.transforms import BitDepth, MedianSmoothing, RandomResizePad
 from steelman.defences.variation import TotalVariation
 from steelman.errors import InputError, unknown
+from steelman.registry import Registry, told
+from steelman.weights import Shelf
 
 __all__ = [
     "ABSTAINED",
@@ -74,9 +76,9 @@ transforms: dict[str, type[nn.Module]] = {
 }
 """What goes in front of a classifier and needs no training."""
 
-catalogue: dict[str, type[nn.Module]] = purifiers | transforms
+catalogue: Registry[Callable[..., nn.Module]] = Registry("defence", purifiers | transforms, group="steelman.defences")
 
-_SHIPPED = Path(__file__).parent / "shipped"
+_shelf = Shelf(Path(__file__).parent / "shipped", catalogue)
 
 
 def guard(purifier: nn.Module, classifier: nn.Module) -> nn.Sequential:
@@ -86,7 +88,7 @@ def guard(purifier: nn.Module, classifier: nn.Module) -> nn.Sequential:
 
 def shipped() -> list[str]:
     """Returns the names of the defences whose trained weights ship, as in "mnist/unet"."""
-    return sorted(str(path.relative_to(_SHIPPED).with_suffix("")) for path in _SHIPPED.glob("*/*.safetensors"))
+    return _shelf.names()
 
 
 def load(name: str | Path) -> nn.Module:
@@ -95,10 +97,7 @@ def load(name: str | Path) -> nn.Module:
     name: a shipped one, as in "mnist/unet", or a safetensors file that `steelman train purifier` wrote.
     Raises InputError for another name or file.
     """
-    path = _SHIPPED / f"{name}.safetensors" if str(name) in shipped() else Path(name)
-    if not path.is_file():
-        raise unknown("defence", str(name), [*shipped(), "a safetensors file"])
-    return weights.rebuild(catalogue, weights.read(path)[1].get("defence"), path)
+    return _shelf.load(name)
 
 
 def build(name: str, *, channels: int = 1, **settings: object) -> nn.Module:
@@ -107,17 +106,15 @@ def build(name: str, *, channels: int = 1, **settings: object) -> nn.Module:
     settings: its own arguments, by name.
     Raises InputError for another name, and for settings that it does not have or cannot use.
     """
-    if name not in catalogue:
-        raise unknown("defence", name, catalogue)
-    takes = inspect.signature(catalogue[name]).parameters
+    made = catalogue.get(name)
+    takes = inspect.signature(made).parameters
     for key in settings.keys() - takes.keys():
         raise unknown(f"setting of {name}", key, takes)
     if "channels" in takes:
         settings = {"channels": channels, **settings}
     try:
-        return catalogue[name](**settings)
+        return made(**settings)
     except InputError:
         raise
     except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
-        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise InputError(f"expected settings that build {name}, but {told}") from None
+        raise InputError(f"expected settings that build {name}, but {told(error)}") from None

@@ -20,6 +20,8 @@ from steelman.models.ramped import Ramp, RampCNN, RampResNet
 from steelman.models.resized import Resized, resize
 from steelman.models.resnet import ResNet18
 from steelman.models.vgg import VGG16, PaperVGG, transfer
+from steelman.registry import Registry
+from steelman.weights import Shelf
 
 __all__ = [
     "CNN",
@@ -43,37 +45,38 @@ __all__ = [
     "transfer",
 ]
 
-catalogue: dict[str, Callable[..., nn.Module]] = {
-    "cnn": CNN,
-    "lenet": LeNet,
-    "ramp-cnn": RampCNN,
-    "ramp-resnet": RampResNet,
-    "resnet18": ResNet18,
-    "vgg16": VGG16,
-    "paper_vgg": PaperVGG,
-}
+catalogue: Registry[Callable[..., nn.Module]] = Registry(
+    "model",
+    {
+        "cnn": CNN,
+        "lenet": LeNet,
+        "ramp-cnn": RampCNN,
+        "ramp-resnet": RampResNet,
+        "resnet18": ResNet18,
+        "vgg16": VGG16,
+        "paper_vgg": PaperVGG,
+    },
+    group="steelman.models",
+)
 
 SIDE_32 = frozenset({"vgg16", "paper_vgg"})
 """Models that want images of 32×32."""
 
-_SHIPPED = Path(__file__).parent / "shipped"
+_shelf = Shelf(Path(__file__).parent / "shipped", catalogue)
 
 
 def shipped() -> list[str]:
     """Returns the names of the classifiers whose trained weights ship, as in "mnist/cnn"."""
-    return sorted(str(path.relative_to(_SHIPPED).with_suffix("")) for path in _SHIPPED.glob("*/*.safetensors"))
+    return _shelf.names()
 
 
-def load(name: str) -> nn.Module:
-    """Returns a shipped classifier, trained and in evaluation mode.
+def load(name: Path | str) -> nn.Module:
+    """Returns a trained classifier in evaluation mode.
 
-    name: "data set/model", as in "mnist/cnn"; shipped() lists them.
-    Raises InputError for another name.
+    name: a shipped one, as in "mnist/cnn"; shipped() lists them. Or a safetensors file of `steelman train classifier`.
+    Raises InputError for another name or file.
     """
-    if name not in shipped():
-        raise unknown("shipped classifier", name, shipped())
-    path = _SHIPPED / f"{name}.safetensors"
-    return weights.rebuild(catalogue, weights.read(path)[1].get("model"), path)
+    return _shelf.load(name)
 
 
 def build(

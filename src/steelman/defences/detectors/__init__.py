@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from steelman.defences.detectors.mahalanobis import Mahalanobis
 from steelman.defences.detectors.squeezing import FeatureSqueezing
 from steelman.defences.detectors.watched import Detector, Watched
 from steelman.errors import InputError, unknown
+from steelman.registry import Registry
+from steelman.weights import Shelf
 
 __all__ = [
     "LID",
@@ -44,23 +46,27 @@ __all__ = [
     "shipped",
 ]
 
-catalogue: dict[str, type[nn.Module]] = {
-    kind.name: kind
-    for kind in (
-        Binary,
-        FeatureSqueezing,
-        ReconstructionError,
-        ProbabilityDivergence,
-        Disagreement,
-        Mahalanobis,
-        LID,
-        KernelDensity,
-        Combined,
-    )
-}
+catalogue: Registry[Callable[..., nn.Module]] = Registry(
+    "detector",
+    {
+        kind.name: kind
+        for kind in (
+            Binary,
+            FeatureSqueezing,
+            ReconstructionError,
+            ProbabilityDivergence,
+            Disagreement,
+            Mahalanobis,
+            LID,
+            KernelDensity,
+            Combined,
+        )
+    },
+    group="steelman.detectors",
+)
 """By name; `build` makes one."""
 
-_SHIPPED = Path(__file__).parent / "shipped"
+_shelf = Shelf(Path(__file__).parent / "shipped", catalogue)
 
 
 def build(name: str, classifier: nn.Module, purifier: nn.Module | None = None, **settings: Any) -> nn.Module:
@@ -70,9 +76,8 @@ def build(name: str, classifier: nn.Module, purifier: nn.Module | None = None, *
     settings: its own arguments, by name; the members of "combined" as detectors, or as what `settings` says of them.
     Raises InputError for another name, for settings that it does not have, and for no purifier where it needs one.
     """
-    if name not in catalogue:
-        raise unknown("detector", name, catalogue)
-    takes = inspect.signature(catalogue[name]).parameters
+    kind = catalogue.get(name)
+    takes = inspect.signature(kind).parameters
     for key in settings.keys() - (takes.keys() - {"classifier", "purifier"}):
         raise unknown(f"setting of {name}", key, takes.keys() - {"classifier", "purifier"})
     if "purifier" in takes and purifier is None:
@@ -80,7 +85,7 @@ def build(name: str, classifier: nn.Module, purifier: nn.Module | None = None, *
     if name == Combined.name:
         settings["members"] = [_member(member, classifier, purifier) for member in settings.get("members", ())]
     asked = {"classifier": classifier, "purifier": purifier}
-    return catalogue[name](**{key: module for key, module in asked.items() if key in takes}, **settings)
+    return kind(**{key: module for key, module in asked.items() if key in takes}, **settings)
 
 
 def record(detector: nn.Module, shape: tuple[int, ...]) -> dict[str, Any]:
@@ -103,7 +108,7 @@ def save(detector: nn.Module, path: Path | str, shape: tuple[int, ...]) -> None:
 
 def shipped() -> list[str]:
     """Returns the names of the detectors that ship fitted, as in "mnist/combined"."""
-    return sorted(str(path.relative_to(_SHIPPED).with_suffix("")) for path in _SHIPPED.glob("*/*.safetensors"))
+    return _shelf.names()
 
 
 def load(path: Path | str, classifier: nn.Module, purifier: nn.Module | None = None) -> nn.Module:
@@ -112,7 +117,7 @@ def load(path: Path | str, classifier: nn.Module, purifier: nn.Module | None = N
     path: a shipped one, as in "mnist/combined", which stands beside mnist/cnn and mnist/unet; or a file.
     Raises InputError for another file, or if it was fitted beside another classifier or purifier.
     """
-    path = _SHIPPED / f"{path}.safetensors" if str(path) in shipped() else Path(path)
+    path = _shelf.find(path)
     state, settings = weights.read(path)
     detector = remade(settings, path, classifier, purifier)
     fill(detector, state, path)

@@ -20,6 +20,7 @@ from steelman.evaluation.checks.strength import more_steps, one_step
 from steelman.evaluation.checks.trajectory import loss
 from steelman.evaluation.checks.verdicts import verdict
 from steelman.evaluation.measure import Observer
+from steelman.registry import Registry
 
 __all__ = [
     "CheckContext",
@@ -46,24 +47,28 @@ __all__ = [
     "verdict",
 ]
 
-catalogue: dict[str, Callable[[CheckContext], Finding]] = {
-    "evaluation mode": evaluation_mode,
-    "same answer twice": same_twice,
-    "same answer in any batch": same_in_any_batch,
-    "logits": gives_logits,
-    "gradients": gradients,
-    "saturation": saturation,
-    "smoothness": smoothness,
-    "loss": loss,
-    "one step": one_step,
-    "transfer": transferred,
-    "more steps": more_steps,
-    "accuracy over eps": over_eps,
-    "large eps": chance,
-    "unbounded": unbounded,
-    "black box": black_box,
-    "binarisation": binarisation,
-}
+catalogue: Registry[Callable[[CheckContext], Finding]] = Registry(
+    "check",
+    {
+        "evaluation mode": evaluation_mode,
+        "same answer twice": same_twice,
+        "same answer in any batch": same_in_any_batch,
+        "logits": gives_logits,
+        "gradients": gradients,
+        "saturation": saturation,
+        "smoothness": smoothness,
+        "loss": loss,
+        "one step": one_step,
+        "transfer": transferred,
+        "more steps": more_steps,
+        "accuracy over eps": over_eps,
+        "large eps": chance,
+        "unbounded": unbounded,
+        "black box": black_box,
+        "binarisation": binarisation,
+    },
+    group="steelman.checks",
+)
 """By name, the simplest first."""
 
 _APART = 104_729

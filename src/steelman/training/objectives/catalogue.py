@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from steelman.errors import unknown
 from steelman.norms import Ball
+from steelman.registry import Registry
 from steelman.threat import Threat
 from steelman.training.fit import Objective
 from steelman.training.objectives.adversarial import madry
@@ -19,18 +20,22 @@ from steelman.training.objectives.mixed import mixed
 from steelman.training.objectives.pairing import logit_pairing
 from steelman.training.objectives.trades import trades
 
-catalogue: dict[str, Callable[..., Objective]] = {
-    "madry": madry,
-    "mixed": mixed,
-    "logit-pairing": logit_pairing,
-    "trades": trades,
-    "mart": mart,
-    "guided": guided,
-    "fast": fast,
-    "free": free,
-    "ibp": ibp,
-    "crown-ibp": crown_ibp,
-}
+catalogue: Registry[Callable[..., Objective]] = Registry(
+    "objective",
+    {
+        "madry": madry,
+        "mixed": mixed,
+        "logit-pairing": logit_pairing,
+        "trades": trades,
+        "mart": mart,
+        "guided": guided,
+        "fast": fast,
+        "free": free,
+        "ibp": ibp,
+        "crown-ibp": crown_ibp,
+    },
+    group="steelman.objectives",
+)
 """By name; each is called with a threat and settings of its own."""
 
 
@@ -39,10 +44,9 @@ def objective(name: str, threat: Threat | Ball, **settings: object) -> Objective
 
     Raises InputError for another name, or for a setting that it does not have, with the nearest ones.
     """
-    if name not in catalogue:
-        raise unknown("objective", name, catalogue)
-    takes = inspect.signature(catalogue[name]).parameters.keys() - {"threat"}
+    recipe = catalogue.get(name)
+    takes = inspect.signature(recipe).parameters.keys() - {"threat"}
     given = {key: value for key, value in settings.items() if value is not None}
     for key in given.keys() - takes:
         raise unknown(f"setting of {name}", key, takes)
-    return catalogue[name](threat, **given)
+    return recipe(threat, **given)
