@@ -33,10 +33,12 @@ ABOVE = {
     "models": {"weights"},
     "defences": {"weights", "models", "streams"},
     "data": set(),
+    "pipeline": {"weights", "models", "defences", "data", "losses", "victim", "streams"},
     "records": set(),
     "training": {"attacks", "norms", "threat", "losses", "victim", "streams", "data", "models", "defences", "weights"}
-    | {"bounds"},
+    | {"bounds", "pipeline"},
     "evaluation": {
+        "pipeline",
         "bounds",
         "attacks",
         "norms",
@@ -66,7 +68,7 @@ ABOVE = {
         "streams",
         "data",
     }
-    | {"models", "defences", "weights"},
+    | {"models", "defences", "weights", "pipeline"},
 }
 """What each room may import besides itself and what is open to all; the command line may import everything."""
 

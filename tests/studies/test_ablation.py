@@ -18,6 +18,7 @@ from steelman.data import Data, Images
 from steelman.errors import InputError
 from steelman.losses import cross_entropy, margin_targeted
 from steelman.norms import Linf
+from steelman.pipeline import Pipeline
 from steelman.records import WORST, Evaluation, read
 from steelman.report import tables, to_html
 from steelman.studies import ablation, ablation_setup
@@ -137,15 +138,15 @@ def test_what_learns_differs_as_it_says(bench: Bench) -> None:
         if key == "unet":
             assert isinstance(module, defences.UNetPurifier)
             continue
-        purifier = module[0] if key == "together" else module
+        purifier = module.purifier if key == "together" else module
         assert weights.digest(purifier) == weights.digest(base)
         free = {name for name, value in purifier.named_parameters() if not value.requires_grad}
         assert free == ({"judge.ramp.low", "judge.ramp.high"} if key == "no-ramp" else set())
     other = learns["together"]
-    assert isinstance(other, nn.Sequential)
-    assert all(value.requires_grad for value in other[1].parameters())
+    assert isinstance(other, Pipeline)
+    assert all(value.requires_grad for value in other.classifier.parameters())
     assert not any(value.requires_grad for value in bench.classifier.parameters())
-    assert weights.digest(other[1]) == weights.digest(bench.classifier)
+    assert weights.digest(other.classifier) == weights.digest(bench.classifier)
 
 
 @pytest.mark.parametrize("key", KEYS)

@@ -87,9 +87,7 @@ def model(options: argparse.Namespace, images: Images) -> nn.Module:
     if name in models.catalogue and options.weights is None:
         raise InputError(f"expected --weights for {name}, which is untrained without: give a safetensors file")
     built = models.build(name, channels=images.shape[0], classes=images.num_classes, weights_file=options.weights)
-    if name in models.SIDE_32 and images.shape[-2:] != (32, 32):
-        built = models.Resized(built, 32)
-    built = built.to(device(options.device)).eval()
+    built = models.fitted(built, images.shape).to(device(options.device)).eval()
     _try(built, images, name, f"logits (1, {images.num_classes})", (1, images.num_classes))
     return built
 
@@ -261,8 +259,7 @@ def defence(options: argparse.Namespace, images: Images) -> nn.Module | None:
         purifier = defences.load(own if own in defences.shipped() else name)
     else:
         raise unknown("defence", name, [*defences.shipped(), *defences.transforms, "none", "a safetensors file"])
-    if isinstance(purifier, defences.ConvAutoencoder) and images.shape[-2:] != (32, 32):
-        purifier = models.Resized(purifier, 32)
+    purifier = models.fitted(purifier, images.shape)
     _try(purifier, images, name, f"an image (1, {', '.join(map(str, images.shape))})", (1, *images.shape))
     return purifier
 

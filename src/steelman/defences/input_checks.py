@@ -25,7 +25,7 @@ def check(defence: nn.Module, x: Tensor, channels: object = None, side: int | No
         )
     if side is not None and x.shape[-2:] != (side, side):
         raise InputError(
-            f"expected images of {side}×{side} for {name}, got {tuple(x.shape)}: use models.Resized(purifier, {side})"
+            f"expected images of {side}×{side} for {name}, got {tuple(x.shape)}: use models.fitted(purifier, shape)"
         )
     if torch.compiler.is_compiling() or (x.is_cuda and torch.cuda.is_current_stream_capturing()) or not x.numel():
         return

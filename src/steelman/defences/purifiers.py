@@ -16,6 +16,8 @@ class ConvAutoencoder(nn.Module):
     Source: arXiv 2312.03520, section 3.3, with the layers of its code.
     """
 
+    side = 32
+
     def __init__(self, channels: int = 1, code: int = 10, noise: float = 1.0) -> None:
         super().__init__()
         self.settings = {"channels": channels, "code": code, "noise": noise}
@@ -50,7 +52,7 @@ class ConvAutoencoder(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        input_checks.check(self, x, self.settings["channels"], 32)
+        input_checks.check(self, x, self.settings["channels"], self.side)
         return self.reconstructed(x)
 
     def reconstructed(self, x: Tensor) -> Tensor:

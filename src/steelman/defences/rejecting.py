@@ -54,14 +54,7 @@ class Rejecting(nn.Module):
         return float(self.gate.threshold)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.model(x)
-        over = self.gate(x)
-        top = logits.amax(1)
-        last = top + over.to(top)
-        # where the sum rounds to a tie, or the wrong way, the decision still stands
-        up, down = (torch.nextafter(top.detach(), torch.full_like(top, end)) for end in (torch.inf, -torch.inf))
-        decided = torch.where(over > 0, last.detach().maximum(up), last.detach().minimum(down))
-        return torch.cat([logits, (last + (decided - last).detach())[:, None]], 1)
+        return abstaining(self.model(x), self.gate(x))
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
@@ -77,6 +70,19 @@ class Rejecting(nn.Module):
         """
         settings = detectors.record(self.gate.detector, shape)
         weights.write(self.gate, path, settings | {"defence": "rejecting", "model": weights.digest(self.model)})
+
+
+def abstaining(logits: Tensor, over: Tensor) -> Tensor:
+    """Returns logits (N, K + 1) whose last leads exactly where `over` is above 0, and one gradient leads through both.
+
+    logits: (N, K).  over: (N,), how far a score lies above its threshold.
+    """
+    top = logits.amax(1)
+    last = top + over.to(top)
+    # where the sum rounds to a tie, or the wrong way, the decision still stands
+    up, down = (torch.nextafter(top.detach(), torch.full_like(top, end)) for end in (torch.inf, -torch.inf))
+    decided = torch.where(over > 0, last.detach().maximum(up), last.detach().minimum(down))
+    return torch.cat([logits, (last + (decided - last).detach())[:, None]], 1)
 
 
 def reject(detector: nn.Module, model: nn.Module, fpr: float = 0.05, *, validation: Tensor) -> Rejecting:

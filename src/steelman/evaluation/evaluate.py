@@ -21,6 +21,7 @@ from steelman.evaluation.running.attempt_runner import AttemptRunner
 from steelman.evaluation.running.runner import Observer, Options, Runner
 from steelman.evaluation.storing.assembly import build_records
 from steelman.evaluation.storing.store import Store, of_tensor
+from steelman.pipeline import wrapped
 from steelman.records import Check, Evaluation
 from steelman.weights import digest
 
@@ -50,11 +51,12 @@ def evaluate(
     The attacker knows the whole pipeline. Attacks of one norm and eps are one worst case, each made on what the ones
     before left whole; what is proved is not attacked. An image broken at an eps is broken at every larger one.
 
-    model: from [0, 1] images to logits; with its defence in front, if it has one.
+    model: a `Pipeline`, or any module from [0, 1] images to logits, with its defence in front if it has one.
     attacks: one or several, each at its own eps.
-    undefended: the classifier without its defence. Then every attack is also made on it alone and the result given to
-    the model: the static figure, which says how the defence does against an attacker who does not know of it.
-    defence: its name for the report.  pictures: how many images of each kind to keep for it.
+    undefended: the classifier without its defence; a Pipeline knows its own. Then every attack is also made on it alone
+    and the result given to the model: the static figure, which says how the defence does against an attacker who does
+    not know of it.
+    name, defence: for the report; a Pipeline bears its own.  pictures: how many images of each kind to keep for it.
     batch: images that are worked on together; it changes no verdict.  each: make every attack on every image.
     certify, curve, check: whether to try proofs, other radii, and the trust checks.
     folder: where the run is journaled; a killed run goes on there when it is called again.  fresh: begin again.
@@ -64,10 +66,19 @@ def evaluate(
     """
     started = time.monotonic()
     groups = threat_groups(attacks)
+    model = wrapped(
+        model,
+        undefended,
+        classes=images.classes,
+        input_shape=images.shape,
+        name=name,
+        defence=defence or ("none" if undefended is None else "defended"),
+    )
+    undefended = undefended or model.undefended
     options = Options(seed=seed, batch=batch, each=each, certify=certify, curve=curve, check=check)
     x, y = _first(model, images)
     attacker = probe_pipeline(model, x, y, seed=seed)
-    label = defence or ("defended" if undefended is not None else "none")
+    name, label = model.name, model.defence
     names = {"dataset": images.name.removesuffix(" test"), "classifier": name, "defence": label}
     decides = _decides(model, undefended, images, groups, options)
     more = {

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from steelman.data import Images
 from steelman.evaluation.measure import probabilities
 from steelman.evaluation.storing.store import Store
+from steelman.pipeline import Pipeline
 from steelman.records import Case, Picture, Sample
 from steelman.victim import Victim
 
@@ -77,7 +78,7 @@ def pictured(
 
     most: of each kind.
     """
-    purifier = model[0] if undefended is not None and isinstance(model, nn.Sequential) else None
+    purifier = model.purifier if isinstance(model, Pipeline) else None
     classifier = undefended if undefended is not None else model
     places = {number: place for place, number in enumerate(images.indices.tolist())}
     found = []

@@ -17,7 +17,7 @@ from steelman.models.denoising import DenoisingBlock
 from steelman.models.folding import folded
 from steelman.models.lenet import LeNet
 from steelman.models.ramped import Ramp, RampCNN, RampResNet
-from steelman.models.resized import Resized, resize
+from steelman.models.resized import Resized, fitted, resize
 from steelman.models.resnet import ResNet18
 from steelman.models.vgg import VGG16, PaperVGG, transfer
 from steelman.registry import Registry
@@ -25,7 +25,6 @@ from steelman.weights import Shelf
 
 __all__ = [
     "CNN",
-    "SIDE_32",
     "VGG16",
     "Compiled",
     "DenoisingBlock",
@@ -38,6 +37,7 @@ __all__ = [
     "Resized",
     "build",
     "catalogue",
+    "fitted",
     "folded",
     "load",
     "resize",
@@ -58,9 +58,6 @@ catalogue: Registry[Callable[..., nn.Module]] = Registry(
     },
     group="steelman.models",
 )
-
-SIDE_32 = frozenset({"vgg16", "paper_vgg"})
-"""Models that want images of 32×32."""
 
 _shelf = Shelf(Path(__file__).parent / "shipped", catalogue)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,6 +23,16 @@ class Resized(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.inner(resize(x, self.size))
         return _to(out, x.shape[-2:]) if out.dim() == 4 else out
+
+
+def fitted(module: nn.Module, shape: Sequence[int]) -> nn.Module:
+    """Returns a module that takes images of a shape (C, H, W): as it is, or between resizings if it has another side.
+
+    A network or a purifier that takes images of one size alone states it as `side`, in pixels.
+    """
+    side = getattr(module, "side", None)
+    wants = isinstance(side, int) and tuple(shape[-2:]) != (side, side)
+    return Resized(module, side) if wants else module  # type: ignore[arg-type]
 
 
 def resize(x: Tensor, size: int) -> Tensor:

@@ -33,12 +33,18 @@ CONFIGURATION_D = (
 )
 
 
+SIDE = 32
+"""Of the images that both take, in pixels."""
+
+
 class VGG16(nn.Module):
     """Configuration D with batch norm: (N, channels, 32, 32) in [0, 1] to logits (N, classes).
 
     Its features carry the names of torchvision's vgg16_bn, so that such a checkpoint fits.
     Source: Simonyan & Zisserman 2014, table 1 D; batch norm after every convolution.
     """
+
+    side = SIDE
 
     def __init__(self, channels: int = 1, classes: int = 10, dropout: float = 0.5) -> None:
         super().__init__()
@@ -70,6 +76,8 @@ class PaperVGG(nn.Module):
     dropout .65.
     Source: code of arXiv 2312.03520, where it is called VGG-16.
     """
+
+    side = SIDE
 
     def __init__(self, channels: int = 1, classes: int = 10, dropout: float = 0.65) -> None:
         super().__init__()
@@ -151,9 +159,10 @@ def _head(features: int, classes: int, dropout: float) -> nn.Sequential:
 
 
 def _sized(features: nn.Module, x: Tensor) -> Tensor:
-    if x.shape[-2:] != (32, 32):
+    if x.shape[-2:] != (SIDE, SIDE):
         raise InputError(
-            f"expected images of 32×32, got {tuple(x.shape)}: put models.Resized(model, 32) in the model's place"
+            f"expected images of {SIDE}×{SIDE}, got {tuple(x.shape)}: "
+            "put models.fitted(model, shape) in the model's place"
         )
     out: Tensor = features(x)
     return out

@@ -13,6 +13,7 @@ from steelman.data import Data, Images
 from steelman.errors import InputError
 from steelman.models import folded
 from steelman.norms import Linf
+from steelman.pipeline import Pipeline
 from steelman.studies.ablation_variants import Variant
 from steelman.studies.all_defences import RADII
 from steelman.studies.paper_setup import Watch
@@ -100,7 +101,9 @@ def untrained(plan: AblationPlan, one: Variant, bench: Bench) -> nn.Module:
         purifier = defences.build(one.purifier, channels=channels, **ours)
     if not one.ramp:
         purifier.get_submodule("judge.ramp").requires_grad_(False)
-    return nn.Sequential(purifier, copy.deepcopy(bench.classifier).requires_grad_(True)) if one.together else purifier
+    if not one.together:
+        return purifier
+    return Pipeline(copy.deepcopy(bench.classifier).requires_grad_(True), purifier=purifier)
 
 
 def trained(plan: AblationPlan, one: Variant, bench: Bench, watch: Watch) -> tuple[nn.Module, float]:
@@ -134,7 +137,7 @@ def trained(plan: AblationPlan, one: Variant, bench: Bench, watch: Watch) -> tup
         )
     weights.fill(module, path)
     module, seconds = module.to(plan.device), settings.get("seconds")
-    pipeline = module if one.together else defences.guard(module, bench.classifier)
+    pipeline = module if one.together else Pipeline(bench.classifier, purifier=module)
     return folded(pipeline), seconds if isinstance(seconds, float) else 0.0
 
 

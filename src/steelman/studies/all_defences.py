@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from steelman import data, defences, models, training
 from steelman.attacks import Attack, Worst, ddn, fgsm, pgd, square
 from steelman.data import Images
-from steelman.defences import detectors, guard
+from steelman.defences import detectors
 from steelman.evaluation import measure
 from steelman.evaluation.planning.attempts import survive
-from steelman.models import Resized
 from steelman.norms import L2, Linf
+from steelman.pipeline import Pipeline
 from steelman.records import WORST, Row
 from steelman.studies.paper_tables import SEARCHING
 from steelman.studies.protocols import DRAWS
@@ -65,7 +65,7 @@ def entrants(dataset: str) -> Iterator[Entrant]:
     for name in _own(dataset, defences.shipped()):
         yield guarded(dataset, name, plain)
     for name in defences.transforms:
-        yield Entrant(name, "cnn", guard(defences.build(name, channels=1), plain))
+        yield Entrant(name, "cnn", Pipeline(plain, purifier=defences.build(name, channels=1)))
     for name in _own(dataset, detectors.shipped()):
         yield Entrant(f"rejecting, {name} detector", "cnn", _rejecting(dataset, name, plain), note=_REJECTS)
     for name in _own(dataset, models.shipped()):
@@ -78,10 +78,8 @@ def entrants(dataset: str) -> Iterator[Entrant]:
 
 def guarded(dataset: str, name: str, plain: nn.Module) -> Entrant:
     """Returns a shipped purifier before the plain `cnn`; the paper's, which works on 32×32, between two resizings."""
-    purifier = defences.load(f"{dataset}/{name}")
-    if isinstance(purifier, defences.ConvAutoencoder):
-        purifier = Resized(purifier, 32)
-    return Entrant(name, "cnn", guard(purifier, plain), name in SEARCHING)
+    purifier = models.fitted(defences.load(f"{dataset}/{name}"), data.SHIPPED[dataset].shape)
+    return Entrant(name, "cnn", Pipeline(plain, purifier=purifier), name in SEARCHING)
 
 
 def trained(dataset: str, name: str) -> Entrant:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from steelman.attacks import Attack, Worst, apgd
 from steelman.data import Images
@@ -11,6 +11,7 @@ from steelman.evaluation import measure
 from steelman.evaluation.pictures import picture
 from steelman.evaluation.planning.attempts import survive
 from steelman.norms import Linf
+from steelman.pipeline import Pipeline
 from steelman.records import OURS, PAPERS, Picture
 from steelman.studies import robustness
 from steelman.studies.all_defences import RADII, Entrant
@@ -73,13 +74,13 @@ def _chosen(both: tuple[Entrant, Entrant], images: Images, seed: int) -> list[in
 
 
 def _picture(entrant: Entrant, role: str, against: Attack, images: Images, place: int, x_adv: Tensor) -> Picture:
-    purifier, classifier = _parts(entrant.pipeline)
+    assert isinstance(entrant.pipeline, Pipeline)
     return picture(
         images,
         place,
         x_adv,
-        purifier,
-        classifier,
+        entrant.pipeline.purifier,
+        entrant.pipeline.classifier,
         classifier_name=entrant.classifier,
         defence=entrant.name,
         attack=against.name,
@@ -87,8 +88,3 @@ def _picture(entrant: Entrant, role: str, against: Attack, images: Images, place
         protocol="adaptive",
         role=role,
     )
-
-
-def _parts(pipeline: nn.Module) -> tuple[nn.Module, nn.Module]:
-    assert isinstance(pipeline, nn.Sequential)
-    return pipeline[0], pipeline[1]

@@ -15,7 +15,7 @@ from steelman import data, defences, models, training, weights
 from steelman.attacks import Progress
 from steelman.data import Images
 from steelman.errors import InputError
-from steelman.models import Resized, folded
+from steelman.models import Resized, fitted, folded
 from steelman.records import Picture, Row
 from steelman.studies.autoencoder import as_many_steps, train_autoencoder
 from steelman.studies.published import DEFENDED
@@ -93,7 +93,8 @@ def prepare(plan: Plan, dataset: str, watch: Watch) -> Stage:
     if plan.share < 1:
         loaded = replace(loaded, train=loaded.train.sample(round(plan.share * len(loaded.train)), plan.seed))
     network = _classifier(plan, dataset, loaded, watch)
-    on_28, on_32 = (network, Resized(network, 28)) if plan.classifier == "cnn" else (Resized(network, 32), network)
+    on_28 = fitted(network, loaded.test.shape)
+    on_32 = Resized(network, 28) if on_28 is network else network
     autoencoders = {attack: _autoencoder(plan, dataset, loaded, on_32, attack, watch) for attack in DEFENDED}
     unet = _unet(plan, dataset, loaded, on_28, watch)
     return Stage(
@@ -133,7 +134,7 @@ def _classifier(plan: Plan, dataset: str, loaded: data.Data, watch: Watch) -> nn
         network = models.catalogue[name](channels=1, classes=10)
 
     def train(how: dict[str, Any]) -> training.Trained:
-        model = network if name == "cnn" else Resized(network, 32)
+        model = fitted(network, loaded.test.shape)
         return training.classifier(model, loaded, name=name, recipe=recipe, augment=name != "paper_vgg", **how)
 
     _made(plan, path, f"{name} on {dataset}", watch, recipe, loaded.train, {"model": name}, train)

@@ -14,7 +14,7 @@ from steelman.defences import ConvAutoencoder, guard
 from steelman.evaluation import measure
 from steelman.evaluation.pictures import picture
 from steelman.evaluation.planning.attempts import survive
-from steelman.models import Resized, folded, resize
+from steelman.models import fitted, folded, resize
 from steelman.records import Picture, Row
 from steelman.studies import protocols, published
 from steelman.studies.paper_setup import Found, Hear, Plan, Stage
@@ -221,7 +221,7 @@ def _timed(row: Row, pipeline: nn.Module, x: Tensor, name: str) -> Row:
 
 def _paper(stage: Stage, attack: str) -> nn.Module:
     """The paper's auto-encoder for one attack before the classifier, on images as they are."""
-    return guard(Resized(stage.autoencoders[attack], 32), stage.classifier)
+    return guard(fitted(stage.autoencoders[attack], stage.images.shape), stage.classifier)
 
 
 def _read_published(plan: Plan, stage: Stage, x: Tensor, y: Tensor) -> Tensor:

@@ -76,9 +76,7 @@ def network(options: argparse.Namespace, images: Data, recipe: Recipe) -> nn.Mod
             model: nn.Module = models.transfer(options.transfer, channels, classes, frozen=not options.fine_tune)
         else:
             model = models.build(options.model, channels=channels, classes=classes, **settings)
-    if options.model in models.SIDE_32 and images.test.shape[-1] != 32:
-        model = models.Resized(model, 32)
-    return model
+    return models.fitted(model, images.test.shape)
 
 
 def _settings(words: list[str]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from steelman.attacks.engine.estimators import Estimator, exact
 from steelman.attacks.engine.goals import Worst
 from steelman.attacks.engine.loop import Search
 from steelman.defences import StraightThrough
+from steelman.pipeline import Pipeline
 from steelman.records import Stage
 from steelman.victim import Victim
 
@@ -125,7 +126,9 @@ def probe_pipeline(pipeline: nn.Module, x: Tensor, y: Tensor, *, seed: int = 0, 
     with Victim(pipeline, seed=seed, device=x.device):
         draws = draws if _differs(pipeline, x) else 1
         looks = list(_stages(pipeline, x))
-    found = [stage for stage, _ in looks]
+        beside = pipeline.detector if isinstance(pipeline, Pipeline) else None
+        found = [stage for stage, _ in looks]
+        found += [_record("detector", beside, x, *_gradient(beside, x))] if beside is not None else []
     dead = [module for stage, module in looks if stage.gradient in ("none", "zero", "NaN")]
     same = [module for stage, module in looks if stage.way.startswith("BPDA") and module in dead]
     paths: list[GradientPath] = []
@@ -153,7 +156,7 @@ def _backward_approximations(pipeline: nn.Module, x: Tensor, draws: int) -> list
 
 def _stood_in(pipeline: nn.Module, module: object, other: nn.Module, x: Tensor) -> nn.Module:
     """The pipeline with another module in the place of one, and of all that follows if it gives logits itself."""
-    parts = list(pipeline) if isinstance(pipeline, nn.Sequential) else []
+    parts = [part for _, part in _chain(pipeline)]
     for at, part in enumerate(parts):
         if part is module:
             short = nn.Sequential(*parts[:at], other).eval()
@@ -182,9 +185,8 @@ def _swapped(pipeline: nn.Module, others: Mapping[int, nn.Module]) -> nn.Module:
 
 
 def _stages(pipeline: nn.Module, x: Tensor) -> Iterator[tuple[Stage, nn.Module]]:
-    """Each stage with its record: the parts of a sequence, and where one has no gradient what in it takes it away."""
-    parts = list(pipeline.named_children()) if isinstance(pipeline, nn.Sequential) and len(pipeline) else []
-    for name, module in parts or [("", pipeline)]:
+    """Each stage with its record: the parts of a chain, and where one has no gradient what in it takes it away."""
+    for name, module in _chain(pipeline) or [("", pipeline)]:
         gradient, share = _gradient(module, x)
         with torch.no_grad():
             out = module(x.clone())
@@ -195,6 +197,14 @@ def _stages(pipeline: nn.Module, x: Tensor) -> Iterator[tuple[Stage, nn.Module]]
         else:
             yield _record(name, module, x, gradient, share), module
         x = out
+
+
+def _chain(pipeline: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The parts of a pipeline of which each takes what the one before gave; none where it is no pipeline."""
+    if isinstance(pipeline, Pipeline):
+        parts = [(name, part) for name, part in pipeline.stages() if part is not pipeline.detector]
+        return parts if len(parts) > 1 else _chain(parts[0][1]) or parts
+    return list(pipeline.named_children()) if isinstance(pipeline, nn.Sequential) else []
 
 
 def _record(name: str, module: nn.Module, x: Tensor, gradient: str, share: float) -> Stage:

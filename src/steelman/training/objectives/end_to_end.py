@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from steelman.attacks import Attack
 from steelman.attacks.settings import not_negative, share
 from steelman.errors import InputError
+from steelman.pipeline import Pipeline
 from steelman.training.checkpoint import Examples
 from steelman.training.objectives.certified import worst_logits
 from steelman.training.objectives.classify import Classify
@@ -114,13 +115,13 @@ class EndToEndPurifierLoss:
         settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
         return f"EndToEndPurifierLoss({settings}, classifier={digest(self.classifier)[:16]})"
 
-    def pipeline(self, model: nn.Module) -> nn.Sequential:
+    def pipeline(self, model: nn.Module) -> Pipeline:
         """Returns what is attacked: the purifier that is trained before the classifier, or the pipeline itself."""
         if not self.together:
-            return nn.Sequential(model, self.classifier)
-        if not isinstance(model, nn.Sequential) or len(model) != 2:
+            return Pipeline(self.classifier, purifier=model)
+        if not isinstance(model, Pipeline) or model.purifier is None:
             raise InputError(
-                f"expected a pipeline of purifier and classifier to train together, got {type(model).__name__}"
+                f"expected a Pipeline of purifier and classifier to train together, got {type(model).__name__}"
             )
         return model
 
@@ -135,7 +136,7 @@ class EndToEndPurifierLoss:
         pipeline = self.pipeline(model)
         early = done < self.early
         attack = self.first if early and self.first else self.attack
-        bad = x_adv(_judge(pipeline[0]) if early else pipeline, ramped(attack, self.ramp, done), x, y)
+        bad = x_adv(_judge(pipeline.purifier) if early else pipeline, ramped(attack, self.ramp, done), x, y)
         some = round(self.portion * len(x)) if self.unaware else 0
         return Made(x, bad, y, self._unawares(x[:some], y[:some]), torch.arange(some, device=x.device))
 
@@ -154,7 +155,9 @@ class EndToEndPurifierLoss:
     def reading(self, model: nn.Module, made: tuple[Tensor, ...], done: float = 1.0) -> Tensor:
         """Returns the mean loss of what `attacked` returned."""
         x, bad, y, unaware, of = made
-        purifier, classifier = self.pipeline(model)
+        pipeline = self.pipeline(model)
+        purifier, classifier = pipeline.purifier, pipeline.classifier
+        assert purifier is not None
         inputs = torch.cat([bad, x, unaware])
         drawn, judged = purifier.read(inputs) if isinstance(purifier, Reading) else (purifier(inputs), None)
         drawn = drawn.float()
@@ -192,7 +195,7 @@ class EndToEndPurifierLoss:
         return withstood(self.pipeline(model).eval(), self.held, validation)
 
 
-def _judge(purifier: nn.Module) -> nn.Module:
+def _judge(purifier: nn.Module | None) -> nn.Module:
     if not isinstance(purifier, Reading):
         raise InputError(
             f"expected a purifier that reads by itself, got {type(purifier).__name__}: say early=0, and attack both"

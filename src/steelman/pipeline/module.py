@@ -1,0 +1,122 @@
+"""The pipeline: a classifier with what stands before and beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from steelman.defences.rejecting import Rejecting, abstaining
+from steelman.errors import InputError
+from steelman.pipeline.fingerprint import Fingerprint, fingerprint
+from steelman.victim import abstains
+
+
+class Pipeline(nn.Module):
+    """A classifier and its defence as one value: (N, C, H, W) in [0, 1] to logits (N, K), with a detector (N, K + 1).
+
+    An image goes through purifier, preprocessing and classifier. A detector looks at the image as it came; where it
+    rejects, the last logit leads, which stands for no answer (`abstains`).
+
+    classifier: from what `preprocess` gives to logits (N, K).
+    purifier: (N, C, H, W) in [0, 1] to the same.  preprocess: of the classifier, as a normalisation.
+    detector: a `defences.Gate`: (N, C, H, W) to (N,), above 0 where it rejects.
+    classes: the names of the K classes; () where they are not known.  input_shape: (C, H, W); () where any will do.
+    name, defence: what a report calls the classifier and what defends it.
+    Raises InputError for a detector beside a classifier that abstains by itself.
+    """
+
+    def __init__(
+        self,
+        classifier: nn.Module,
+        *,
+        purifier: nn.Module | None = None,
+        detector: nn.Module | None = None,
+        preprocess: nn.Module | None = None,
+        classes: Sequence[str] = (),
+        input_shape: Sequence[int] = (),
+        name: str = "model",
+        defence: str = "none",
+    ) -> None:
+        super().__init__()
+        if detector is not None and abstains(classifier):
+            raise InputError(
+                "expected no detector beside a classifier that abstains by itself, got both: leave one out"
+            )
+        self.purifier = purifier
+        self.preprocess = preprocess
+        self.classifier = classifier
+        self.detector = detector
+        self.classes = tuple(classes)
+        self.input_shape = tuple(input_shape)
+        self.name = name
+        self.defence = defence
+        self.training = classifier.training  # its own flag alone: who is put together is not put into another mode
+
+    @property
+    def abstains(self) -> bool:
+        """Whether the last logit stands for no answer."""
+        return self.detector is not None or abstains(self.classifier)
+
+    @property
+    def undefended(self) -> Pipeline | None:
+        """The classifier alone, with its preprocessing; None where nothing defends it."""
+        if self.purifier is None and self.detector is None:
+            return None
+        return Pipeline(
+            self.classifier,
+            preprocess=self.preprocess,
+            classes=self.classes,
+            input_shape=self.input_shape,
+            name=self.name,
+        )
+
+    def stages(self) -> tuple[tuple[str, nn.Module], ...]:
+        """Returns its parts by name, in the order in which an image meets them.
+
+        Each takes what the one before gave; the detector, the last, takes the image as it came.
+        """
+        parts = {name: getattr(self, name) for name in ("purifier", "preprocess", "classifier", "detector")}
+        return tuple((name, part) for name, part in parts.items() if part is not None)
+
+    def fingerprint(self) -> Fingerprint:
+        """Returns what tells this pipeline from every other one that could answer differently.
+
+        Raises InputError where its input shape is not known.
+        """
+        if not self.input_shape:
+            raise InputError(
+                "expected a pipeline that knows its input, got one that does not: say input_shape=(1, 28, 28)"
+            )
+        return fingerprint(self, self.input_shape, (self.stages(), self.classes, self.input_shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        given = x
+        for part in (self.purifier, self.preprocess):
+            x = x if part is None else part(x)
+        logits: Tensor = self.classifier(x)
+        return logits if self.detector is None else abstaining(logits, self.detector(given))
+
+
+def wrapped(
+    model: nn.Module,
+    undefended: nn.Module | None = None,
+    *,
+    classes: Sequence[str] = (),
+    input_shape: Sequence[int] = (),
+    name: str = "model",
+    defence: str = "none",
+) -> Pipeline:
+    """Returns any model as a pipeline: one as it is, a guarded or rejecting classifier by its parts.
+
+    model: images in [0, 1] to logits.  undefended: the classifier in it; without, the model is one.
+    """
+    if isinstance(model, Pipeline):
+        return model
+    about: dict[str, Any] = {"classes": classes, "input_shape": input_shape, "name": name, "defence": defence}
+    if undefended is not None and isinstance(model, nn.Sequential) and len(model) == 2 and model[1] is undefended:
+        return Pipeline(undefended, purifier=model[0], **about)
+    if undefended is not None and isinstance(model, Rejecting) and model.model is undefended:
+        return Pipeline(undefended, detector=model.gate, **about)
+    return Pipeline(model, **about)
