@@ -100,7 +100,7 @@ def test_the_papers_vgg_is_that_of_its_code():
 @pytest.mark.parametrize("name", ["paper_vgg", "vgg16"])
 def test_another_side_is_an_error_with_a_way_out(name):
     model = models.build(name, channels=1, classes=10)
-    with pytest.raises(InputError, match=r"expected images of 32×32, got \(2, 1, 28, 28\): .*Resized"):
+    with pytest.raises(InputError, match=r"expected images of 32×32, got \(2, 1, 28, 28\): .*fitted"):
         model(images(side=28))
     with torch.no_grad():
         assert Resized(model, 32)(images(side=28)).shape == (2, 10)

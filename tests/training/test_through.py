@@ -13,6 +13,7 @@ from steelman.data import Images
 from steelman.errors import InputError
 from steelman.losses import margin
 from steelman.norms import Linf
+from steelman.pipeline import Pipeline
 from steelman.training import EndToEndPurifierLoss, Recipe, fit
 from steelman.training.objectives import Weights
 from steelman.training.objectives.trades import divergence
@@ -141,12 +142,12 @@ def test_some_are_attacked_by_one_who_does_not_know_of_the_purifier():
 def test_what_is_trained_together_is_the_pipeline():
     frozen, model, examples = classifier(), purifier(), batch()
     other = classifier().requires_grad_(True)
-    pipeline = nn.Sequential(model, other)
+    pipeline = Pipeline(other, purifier=model)
     apart, together = through(frozen), through(frozen, together=True)
     assert torch.allclose(apart.loss(model, examples), together.loss(pipeline, examples))
     together.loss(pipeline, examples).backward()
     assert other[1].weight.grad is not None
-    with pytest.raises(InputError, match="expected a pipeline of purifier and classifier"):
+    with pytest.raises(InputError, match="expected a Pipeline of purifier and classifier"):
         together.loss(nn.Flatten(), examples)
 
 

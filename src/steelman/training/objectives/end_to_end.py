@@ -136,7 +136,7 @@ class EndToEndPurifierLoss:
         pipeline = self.pipeline(model)
         early = done < self.early
         attack = self.first if early and self.first else self.attack
-        bad = x_adv(_judge(pipeline.purifier) if early else pipeline, ramped(attack, self.ramp, done), x, y)
+        bad = x_adv(_judge(_purifier(pipeline)) if early else pipeline, ramped(attack, self.ramp, done), x, y)
         some = round(self.portion * len(x)) if self.unaware else 0
         return Made(x, bad, y, self._unawares(x[:some], y[:some]), torch.arange(some, device=x.device))
 
@@ -156,8 +156,7 @@ class EndToEndPurifierLoss:
         """Returns the mean loss of what `attacked` returned."""
         x, bad, y, unaware, of = made
         pipeline = self.pipeline(model)
-        purifier, classifier = pipeline.purifier, pipeline.classifier
-        assert purifier is not None
+        purifier, classifier = _purifier(pipeline), pipeline.classifier
         inputs = torch.cat([bad, x, unaware])
         drawn, judged = purifier.read(inputs) if isinstance(purifier, Reading) else (purifier(inputs), None)
         drawn = drawn.float()
@@ -195,7 +194,12 @@ class EndToEndPurifierLoss:
         return withstood(self.pipeline(model).eval(), self.held, validation)
 
 
-def _judge(purifier: nn.Module | None) -> nn.Module:
+def _purifier(pipeline: Pipeline) -> nn.Module:
+    assert pipeline.purifier is not None
+    return pipeline.purifier
+
+
+def _judge(purifier: nn.Module) -> nn.Module:
     if not isinstance(purifier, Reading):
         raise InputError(
             f"expected a purifier that reads by itself, got {type(purifier).__name__}: say early=0, and attack both"
