@@ -117,7 +117,7 @@ def test_cifar10(tmp_path):
     assert found.train.labels.tolist() == [int(k) for i in range(1, 6) for k in batch(4, i)[:, 0]]
     record = batch(4, 2)[1]
     assert found.train.images[5, 2, 31, 30] == record[1 + 2 * 1024 + 31 * 32 + 30]
-    assert found.test.classes[0] == "airplane"
+    assert (found.id, found.test.classes[0]) == ("cifar10", "airplane")
     (tmp_path / "batches.meta.txt").write_text("a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n\n")
     assert data.load(tmp_path).test.classes == tuple("abcdefghij")
 

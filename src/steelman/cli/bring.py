@@ -35,6 +35,7 @@ def add_model(command: argparse.ArgumentParser) -> None:
 def add_images(command: argparse.ArgumentParser) -> None:
     """Adds the options for a data set and how much of it."""
     command.add_argument("--data", default="mnist", help="mnist, fashion-mnist, a folder of images, an .npz (mnist)")
+    command.add_argument("--like", help="your images are mnist, fashion-mnist or cifar10: its classifier, radii, …")
     command.add_argument("--images", type=int, default=1000, help="how many test images, seeded; 0 for all (1000)")
 
 
@@ -79,10 +80,11 @@ def model(options: argparse.Namespace, images: Images) -> nn.Module:
     from steelman import models
     from steelman.cli.console import device
 
-    name = options.model or f"{_name(images)}/cnn"
+    name = options.model or f"{images.id}/cnn"
     if options.model is None and name not in models.shipped():
         raise InputError(
-            f"expected --model for {images.name}, as no classifier ships for it: say package.module:factory"
+            f"expected --model for {images.name}, as no classifier ships for it: say package.module:factory, "
+            "or --like mnist where that is what they are"
         )
     if name in models.catalogue and options.weights is None:
         raise InputError(f"expected --weights for {name}, which is untrained without: give a safetensors file")
@@ -117,15 +119,11 @@ def _try(module: nn.Module, images: Images, name: str, wanted: str, shape: tuple
         raise InputError(f"expected finite floats of {name} for an image, got {got}")
 
 
-def _name(images: Images) -> str:
-    return images.name.removesuffix(" test")
-
-
 def images(options: argparse.Namespace) -> Images:
     """Returns the test images that the options name."""
     from steelman import data
 
-    test = data.load(options.data).test
+    test = data.load(options.data, like=getattr(options, "like", None)).test
     if options.images < 0:
         raise InputError(f"expected --images as a number of images, or 0 for all, got {options.images}")
     if not -(2**63) <= options.seed < 2**63:
@@ -252,7 +250,7 @@ def defence(options: argparse.Namespace, images: Images) -> nn.Module | None:
     name = options.defence
     if name in (None, "none"):
         return None
-    own, bare = f"{_name(images)}/{name}", name.partition(":")[0]
+    own, bare = f"{images.id}/{name}", name.partition(":")[0]
     if bare in defences.transforms:
         purifier = defences.build(bare, channels=images.shape[0], **_listed(name))
     elif own in defences.shipped() or name in defences.shipped() or Path(name).is_file():
@@ -276,9 +274,9 @@ def rejecting(
     from steelman import data, defences, training
     from steelman.defences import detectors
 
-    loaded = data.load(options.data)
-    if purifier is None and f"{loaded.name}/unet" in defences.shipped():
-        purifier = defences.load(f"{loaded.name}/unet")
+    loaded = data.load(options.data, like=options.like)
+    if purifier is None and f"{loaded.id}/unet" in defences.shipped():
+        purifier = defences.load(f"{loaded.id}/unet")
     known = options.detector in detectors.shipped() or Path(options.detector).is_file()
     if not known:
         raise unknown("detector", options.detector, [*detectors.shipped(), "a file of steelman train detector"])

@@ -89,8 +89,8 @@ def run(options: argparse.Namespace) -> int:
             observe=observe,
         )
     settings = {
-        "data": images.name.removesuffix(" test"),
-        "model": options.model or f"{images.name.removesuffix(' test')}/cnn",
+        "data": images.dataset,
+        "model": options.model or f"{images.id}/cnn",
         "weights": None if options.weights is None else options.weights.name,
         "defence": options.defence,
         **{key: getattr(options, key) for key in ("sigma", "n0", "n", "alpha", "seed")},

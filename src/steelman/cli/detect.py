@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     x, y = on(classifier, images)
     attacked = {name: _made(attack, name, options, classifier, x, y, images) for name, attack in listed.items()}
     seen = tuple(name for name in listed if name.split(" ")[0] == options.fitted_on)
-    name = options.classifier or f"{everything.name}/cnn"
+    name = options.classifier or f"{everything.id}/cnn"
     how = {"fitted_on": options.fitted_on, "seen": seen, "dataset": everything.name, "name": name}
     found = detect(detectors, classifier, (x, y), attacked, seed=options.seed, **how)
     said = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}

@@ -66,8 +66,8 @@ def run(options: argparse.Namespace) -> int:
     options = config.read(options)
     images = bring.images(options)
     if options.eps is None and _usual(options, images):
-        options.eps = [bring.USUAL[_name(images)]]
-        console.print(f"at eps {options.eps[0]:.4g}, as is usual for {_name(images)}: --eps says another")
+        options.eps = [bring.USUAL[images.id]]
+        console.print(f"at eps {options.eps[0]:.4g}, as is usual for {images.id}: --eps says another")
     listed = bring.attacks(options, images)
     model = bring.model(options, images)
     purifier = bring.defence(options, images)
@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
             images,
             listed,
             undefended=None if pipeline is model else model,
-            name=options.model or f"{_name(images)}/cnn",
+            name=options.model or f"{images.id}/cnn",
             defence=options.defence if options.detector is None else f"rejecting by {Path(options.detector).stem}",
             seed=options.seed,
             batch=options.batch,
@@ -105,8 +105,4 @@ def _usual(options: argparse.Namespace, images: Images) -> bool:
     from steelman.attacks import catalogue
 
     bounded = [name for name in options.attack if name in catalogue and catalogue[name].finds == "within eps"]
-    return bool(bounded) and options.norm == "Linf" and _name(images) in bring.USUAL
-
-
-def _name(images: Images) -> str:
-    return images.name.removesuffix(" test")
+    return bool(bounded) and options.norm == "Linf" and images.id in bring.USUAL

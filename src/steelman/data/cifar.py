@@ -16,6 +16,8 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 TRAIN = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
 TEST = "test_batch.bin"
 
+ID = "cifar10"
+
 _RECORD = 1 + 3 * 32 * 32
 
 
@@ -57,7 +59,7 @@ def _classes(path: Path) -> tuple[str, ...]:
 
 def _split(paths: list[Path], classes: tuple[str, ...], name: str) -> Images:
     records = torch.from_numpy(np.concatenate([_records(path) for path in paths]))
-    return Images(records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0].to(torch.int64), classes, name)
+    return Images(records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0].to(torch.int64), classes, name, id=ID)
 
 
 def _records(path: Path) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:

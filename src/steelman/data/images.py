@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -22,6 +22,8 @@ class Images:
     images: (N, C, H, W), uint8 in [0, 255] or float32 in [0, 1].  labels: (N,), int64 in [0, K).
     classes: K >= 2 names.  indices: (N,), int64, where each image stands in its original split, by default 0 to N - 1;
     it keys a random stream, so that an image meets the same one in every sample it is drawn into.
+    id: of the data set that these images are of, where steelman knows it: what ships, and CIFAR-10, by their readers
+    alone; "" otherwise. Radii, classifiers and purifiers are looked up by it, never by the name.
     Raises InputError for an empty split, another rank, dtype or range, NaN, and labels that are not integers in [0, K).
     """
 
@@ -30,6 +32,7 @@ class Images:
     classes: tuple[str, ...]
     name: str
     indices: Tensor = field(default_factory=_unset)
+    id: str = ""
 
     def __post_init__(self) -> None:
         _check_images(self.images, self.name)
@@ -56,6 +59,11 @@ class Images:
         Raises IndexError past the end, which also ends a `for` loop over the images.
         """
         return _unit(self.images[index]), int(self.labels[index])
+
+    @property
+    def dataset(self) -> str:
+        """The name of the data set, without that of the split."""
+        return self.name.removesuffix(" test").removesuffix(" train")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -97,8 +105,8 @@ class Images:
 
     def take(self, positions: Tensor) -> Images:
         """Returns the split of the images at these positions, (M,), int64, in their order."""
-        return Images(
-            self.images[positions], self.labels[positions], self.classes, self.name, indices=self.indices[positions]
+        return replace(
+            self, images=self.images[positions], labels=self.labels[positions], indices=self.indices[positions]
         )
 
     def sample(self, n: int, seed: int) -> Images:
@@ -137,6 +145,11 @@ class Data:
     name: str
     train: Images | None
     test: Images
+
+    @property
+    def id(self) -> str:
+        """Which data set that steelman knows these images are of, "" for any other."""
+        return self.test.id
 
 
 def _unit(images: Tensor) -> Tensor:

@@ -125,8 +125,8 @@ def load_shipped(name: str) -> Data:
     pixels, classes = torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels.astype(np.int64))
     return Data(
         name,
-        Images(pixels[:TRAIN], classes[:TRAIN], about.classes, f"{name} train"),
-        Images(pixels[TRAIN:], classes[TRAIN:], about.classes, f"{name} test"),
+        Images(pixels[:TRAIN], classes[:TRAIN], about.classes, f"{name} train", id=name),
+        Images(pixels[TRAIN:], classes[TRAIN:], about.classes, f"{name} test", id=name),
     )
 
 

@@ -12,11 +12,15 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from steelman.data.arrays import from_dataset, from_tensors, load_npz
+from steelman.data.cifar import ID as CIFAR10
 from steelman.data.cifar import is_cifar, load_cifar
 from steelman.data.folders import load_folder
 from steelman.data.images import Data, Images
 from steelman.data.shipped import SHIPPED, load_shipped
 from steelman.errors import InputError, unknown
+
+KNOWN = (*SHIPPED, CIFAR10)
+"""Data sets that have an id."""
 
 Source = str | Path | tuple[Tensor, Tensor] | Dataset[Any] | Images | Data
 
@@ -27,6 +31,7 @@ def load(
     channels: int | None = None,
     size: tuple[int, int] | None = None,
     classes: Sequence[str] | None = None,
+    like: str | None = None,
 ) -> Data:
     """Returns the data set that a source holds; one without a training part has it in `test` alone.
 
@@ -37,6 +42,8 @@ def load(
     channels: 1 turns colour into grey, 3 repeats grey; without it images stay as they are.
     size: (H, W) that a folder's images are resized to.
     classes: the names of the classes, in the order of the labels.
+    like: "mnist", "fashion-mnist" or "cifar10", for images of one's own that are such; its radii, classifier and
+    purifiers then serve by default, as they never do because of a folder's name.
     Raises InputError for an unknown name, a missing path and whatever is defective in the images or labels.
     """
     if channels not in (None, 1, 3):
@@ -44,8 +51,16 @@ def load(
     if size is not None and (len(size) != 2 or not all(isinstance(n, int) and n > 0 for n in size)):
         raise InputError(f"expected a size of two positive integers, got {size}: say size=(H, W)")
     data = _read(source, channels, size, None if classes is None else tuple(classes))
-    train = None if data.train is None else _finished(data.train, channels, size, classes)
-    return Data(data.name, train, _finished(data.test, channels, size, classes))
+    if like is not None and like not in KNOWN:
+        raise unknown("data set that steelman knows", like, KNOWN)
+    if like is not None and data.id not in ("", like):
+        raise InputError(f"expected images of one's own to be like {like}, got {data.id} itself: leave like out")
+    train, test = (
+        None if split is None else replace(_finished(split, channels, size, classes), id=like or data.id)
+        for split in (data.train, data.test)
+    )
+    assert test is not None
+    return Data(data.name, train, test)
 
 
 def _read(source: Source, channels: int | None, size: tuple[int, int] | None, classes: tuple[str, ...] | None) -> Data:

@@ -79,7 +79,7 @@ def evaluate(
     x, y = _first(model, images)
     attacker = probe_pipeline(model, x, y, seed=seed)
     name, label = model.name, model.defence
-    names = {"dataset": images.name.removesuffix(" test"), "classifier": name, "defence": label}
+    names = {"dataset": images.dataset, "classifier": name, "defence": label}
     decides = _decides(model, undefended, images, groups, options)
     more = {
         "names": names,

@@ -107,7 +107,7 @@ def feature_maps(
             for name, maps in zip(group, drawn, strict=True)
         ]
     return Features(
-        dataset=images.name.removesuffix(" test"),
+        dataset=images.dataset,
         classifier=classifier,
         defence=defence,
         attack=attack,

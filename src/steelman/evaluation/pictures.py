@@ -45,7 +45,7 @@ def picture(
     names = [*images.classes, "no answer"]  # of a model that may abstain
     readings = [(names[int(k)], round(float(p), 4)) for k, p in zip(read, sure, strict=True)]
     return Picture(
-        dataset=images.name.removesuffix(" test"),
+        dataset=images.dataset,
         classifier=classifier_name,
         defence=defence,
         attack=attack,

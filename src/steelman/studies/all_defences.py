@@ -114,11 +114,11 @@ def _rejecting(dataset: str, name: str, plain: nn.Module) -> nn.Module:
 
 def unaware(images: Images, *, seed: int) -> Mapping[str, Tensor]:
     """Returns what each attack makes of the images on the plain `cnn`, with every step taken: (N, *S) by name."""
-    plain = models.load(f"{_dataset(images)}/cnn")
+    plain = models.load(f"{images.dataset}/cnn")
     x, y = measure.on(plain, images)
     return {
         name: attack.with_goal(Worst())(plain, x, y, seed=seed, indices=images.indices).x
-        for name, attack in attacks(_dataset(images)).items()
+        for name, attack in attacks(images.dataset).items()
     }
 
 
@@ -142,7 +142,7 @@ def rows(
         return measure.row(
             correct,
             table=TABLE,
-            dataset=_dataset(images),
+            dataset=images.dataset,
             classifier=entrant.classifier,
             defence=entrant.name,
             attack=attack,
@@ -153,7 +153,7 @@ def rows(
         )
 
     found = [row(measure.right(entrant.pipeline, x, y, seed=seed, draws=draws), "none", 0.0, "static")]
-    listed = attacks(_dataset(images), heavy=entrant.heavy)
+    listed = attacks(images.dataset, heavy=entrant.heavy)
     worst = torch.ones(len(x), dtype=torch.bool, device=x.device)
     for at, (name, attack) in enumerate(listed.items()):
         eps, norm = float(attack.threat.eps), attack.threat.ball.name
@@ -166,12 +166,8 @@ def rows(
         found += [row(static, name, eps, "static", norm), row(kept, name, eps, "adaptive", norm)]
         if norm == "Linf":
             worst &= kept
-    return [*found, row(worst, WORST, RADII[_dataset(images)][0], "adaptive")]
+    return [*found, row(worst, WORST, RADII[images.dataset][0], "adaptive")]
 
 
 _AVERAGED = f"Random: attacked and judged by the mean of {DRAWS} answers."
 _SPARED = f"Slow to ask: {HEAVY} images, and attackers of 10 (PGD), 20 (ddn) and 20 (square) looks at one answer each."
-
-
-def _dataset(images: Images) -> str:
-    return images.name.removesuffix(" test")

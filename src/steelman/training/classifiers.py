@@ -40,7 +40,7 @@ def classifier(
     """
     objective = Classify(noise=noise)
     if augment:
-        objective = replace(objective, smoothing=0.1, shift=2, flip=data.name in MIRRORED)
+        objective = replace(objective, smoothing=0.1, shift=2, flip=data.id in MIRRORED)
     return fitted(
         model, objective, data, recipe, {"model": name}, checkpoint=checkpoint, device=device, observe=observe
     )

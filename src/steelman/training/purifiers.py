@@ -232,4 +232,4 @@ def clearly(classifier: nn.Module, images: Images) -> Tensor:
 
 def augmentation(data: Data, shift: int = 1) -> Classify:
     """Returns shifts of so many pixels, and mirrored images where that is known to change no meaning."""
-    return Classify(shift=shift, flip=data.name in MIRRORED)
+    return Classify(shift=shift, flip=data.id in MIRRORED)

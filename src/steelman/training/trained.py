@@ -101,7 +101,7 @@ def record(
     best = max(history, key=lambda epoch: next(iter(epoch.scores.values())))
     return {
         "arguments": _plain(getattr(getattr(model, "inner", model), "settings", {})),
-        "data": images.name.removesuffix(" test").removesuffix(" train"),
+        "data": images.dataset,
         "classes": list(images.classes),
         "shape": list(images.shape),
         "recipe": asdict(recipe),

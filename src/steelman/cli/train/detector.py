@@ -56,8 +56,7 @@ def beside(options: argparse.Namespace, images: Images) -> tuple[nn.Module, nn.M
 
     named = argparse.Namespace(model=options.classifier, weights=options.weights, device="cpu")
     classifier = bring.model(named, images)
-    name = images.name.removesuffix(" test")
-    unet = "unet" if f"{name}/unet" in defences.shipped() else None
+    unet = "unet" if f"{images.id}/unet" in defences.shipped() else None
     return classifier, bring.defence(argparse.Namespace(defence=options.defence or unet), images)
 
 

@@ -100,7 +100,7 @@ def _defense_gan(options: argparse.Namespace, images: Data, recipe: Recipe, how:
 def _defense_gan_encoder(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[str, Any]) -> Trained:
     from steelman import defences, training
 
-    generator = defences.load(options.generator or f"{images.name}/defense-gan")
+    generator = defences.load(options.generator or f"{images.id}/defense-gan")
     if not isinstance(generator, defences.DefenseGAN):
         raise InputError(
             f"expected a Defense-GAN as --generator, got {type(generator).__name__}: "
@@ -197,7 +197,7 @@ def _magnet(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict
 def _threat(options: argparse.Namespace, images: Data) -> Ball:
     from steelman import norms
 
-    eps = options.eps if options.eps is not None else USUAL.get(images.name) if options.norm == "Linf" else None
+    eps = options.eps if options.eps is not None else USUAL.get(images.id) if options.norm == "Linf" else None
     if eps is None:
         raise InputError(f"expected --eps, the {options.norm} radius to withstand on {images.name}: say --eps 0.1")
     return getattr(norms, options.norm)(eps)  # type: ignore[no-any-return]
