@@ -117,7 +117,7 @@ def test_code_is_named_only_where_it_is_allowed(site):
     (site / "mine.py").write_text(PLUGIN)
     for name in ("mine:fine", "mine.py:fine", f"{site}/mine.py:fine"):
         assert things().get(name, code=True)() == "fine"
-        with pytest.raises(InputError, match=r"which runs code: say --trust-code .* or code=True in Python; a service"):
+        with pytest.raises(InputError, match=r"would run code: say --trust-code .*code=True\) in Python; a service"):
             things().get(name)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -59,12 +60,28 @@ class Registry(Mapping[str, T], Generic[T]):
             return self[name]
         if ":" not in name:
             raise unknown(self.kind, name, [*self, *(("package.module:name", "path/to/file.py:name") if code else ())])
+        if name.partition(":")[0] in self:
+            raise InputError(f"expected settings as NAME:KEY=VALUE,KEY=VALUE, got {name!r}")
         if not code:
             raise InputError(
-                f"expected the name of a known {self.kind}, got {name!r}, which runs code: say --trust-code where you "
-                "trust who wrote this, or code=True in Python; a service never does"
+                f"expected the name of a known {self.kind}, got {name!r}, which would run code: say --trust-code if "
+                "you trust who wrote it, or catalogue.get(…, code=True) in Python; a service never does"
             )
         return self._check(f"the {self.kind} {name}", load(name))
+
+    def resolve(self, name: str, *, code: bool = False) -> T | str:
+        """Returns what a line of code names, and any other name as it is: for who takes further names, as of weights.
+
+        code, errors: as `get` has them.
+        """
+        return name if name in self or ":" not in name else self.get(name, code=code)
+
+    def named(self, it: T | str) -> tuple[str, T]:
+        """Returns (name, what bears it) of a name, or of what could stand in the catalogue.
+
+        Raises InputError as `get` does.
+        """
+        return (it, self.get(it)) if isinstance(it, str) else (getattr(it, "__name__", type(it).__name__), it)
 
     def __getitem__(self, name: str) -> T:
         if name in self.shipped:
@@ -123,6 +140,35 @@ def load(place: str) -> object:
     except AttributeError:
         offered = [key for key in vars(module) if not key.startswith("_")]
         raise unknown(f"thing in {where}", name, offered) from None
+
+
+def takes(made: Callable[..., object]) -> tuple[str, ...]:
+    """Returns the names of what a function or a class takes by name; none where it does not say."""
+    try:
+        parameters = inspect.signature(made).parameters.values()
+    except (TypeError, ValueError):
+        return ()
+    return tuple(each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY))
+
+
+def make(name: str, made: Callable[..., T], settings: Mapping[str, object], **offered: object) -> T:
+    """Returns what a function or a class makes of settings.
+
+    name: as an error calls it.  offered: what it gets besides if it takes it, and where no setting says otherwise.
+    Raises InputError for settings that it does not have or cannot use.
+    """
+    known = takes(made)
+    for key in settings:
+        if key not in known:
+            raise unknown(f"setting of {name}", key, known)
+    given = {key: value for key, value in offered.items() if key in known} | dict(settings)
+    try:
+        return made(**given)
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:  # what somebody else wrote can raise anything
+        wanted = f"settings that build {name}" if settings else f"{name} to work without settings"
+        raise InputError(f"expected {wanted}, but {told(error)}") from error
 
 
 def told(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from steelman.errors import InputError, unknown
 from steelman.files import put_bytes
-from steelman.registry import Registry
+from steelman.registry import Registry, make
 
 Settings = Mapping[str, object]
 
@@ -74,6 +74,18 @@ def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, object]]:
     if not isinstance(settings, dict):
         raise InputError(f"expected the settings in {path} as a JSON object, got {metadata.get('settings')!r}")
     return state, settings
+
+
+def build(name: str, kind: Callable[..., nn.Module], settings: Settings, **offered: object) -> nn.Module:
+    """Returns the module that a function or a class of a catalogue gives.
+
+    name, settings, offered: as `registry.make` has them.
+    Raises InputError for settings that it does not have or cannot use, and if it gives no module.
+    """
+    module: object = make(name, kind, settings, **offered)
+    if not isinstance(module, nn.Module):
+        raise InputError(f"expected {name} to give an nn.Module, got {type(module).__name__}: name what builds one")
+    return module
 
 
 def rebuild(kinds: Mapping[str, Callable[..., nn.Module]], kind: object, path: Path | str) -> nn.Module:

@@ -294,32 +294,42 @@ def factories(tmp_path, monkeypatch):
 
 
 def test_a_factory_brings_a_model_along(factories):
-    model = models.build("brought_along:good", channels=9, classes=9)
+    factory = models.catalogue.get("brought_along:good", code=True)
+    model = models.build(factory, channels=9, classes=9)
     assert not model.training
     assert model(images(side=4)).shape == (2, 3)
     path = factories / "weights.safetensors"
     weights.write(model, path, {})
-    again = models.build("brought_along:good", channels=1, classes=3, weights_file=path)
+    again = models.build(factory, channels=1, classes=3, weights_file=path)
     assert weights.digest(again) == weights.digest(model)
     weights.write(CNN(width=4), path, {})
     with pytest.raises(InputError, match="another network"):
-        models.build("brought_along:good", channels=1, classes=3, weights_file=path)
+        models.build(factory, channels=1, classes=3, weights_file=path)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("nowhere_at_all:good", "PYTHONPATH"),
-        ("brought_along:missing", "has no attribute 'missing'"),
-        ("brought_along:number", "got int: name a function or a class"),
+        ("brought_along:missing", "name of a thing in brought_along, got 'missing'"),
+        ("brought_along:number", "expected a function or a class as .*, got int"),
         ("brought_along:other", "to give an nn.Module, got str"),
-        (":good", "expected a factory"),
-        ("brought_along:", "expected a factory"),
+        (":good", "expected package.module:name"),
+        ("brought_along:", "expected package.module:name"),
     ],
 )
 def test_a_factory_that_is_none_is_an_error(factories, name, message):
     with pytest.raises(InputError, match=message):
+        models.build(models.catalogue.resolve(name, code=True), channels=1, classes=3)
+    with pytest.raises(InputError, match="would run code"):
         models.build(name, channels=1, classes=3)
+
+
+def test_a_model_gets_the_channels_and_classes_that_it_takes(factories):
+    made = models.build(lambda classes: nn.Sequential(nn.Flatten(), nn.Linear(16, classes)), channels=1, classes=7)
+    assert made(images(side=4)).shape == (2, 7)
+    with pytest.raises(InputError, match="setting of <lambda>, got 'width'"):
+        models.build(lambda classes: nn.Linear(1, classes), channels=1, classes=7, width=3)
 
 
 def test_unknown_names_come_back_with_the_nearest():

@@ -131,9 +131,10 @@ catalogue: Registry[Entry] = Registry("attack", SHIPPED, group="steelman.attacks
 """What ships, and what plug-ins bring."""
 
 
-def named(name: str) -> Entry:
+def named(name: str, *, code: bool = False) -> Entry:
     """Returns an attack of the catalogue.
 
+    code: also take "package.module:name" and "path/to/file.py:name", which run.
     Raises InputError for another name, with the nearest ones.
     """
-    return catalogue.get(name)
+    return catalogue.get(name, code=code)

@@ -120,10 +120,18 @@ def _listed() -> int:
     from steelman.cli.console import console
 
     table = Table("attack", "norms", "knows", "finds", "targeted", "cost of an image that holds", "paper")
-    for name, entry in catalogue.items():
+    refused = []
+    for name in catalogue:
+        try:
+            entry = catalogue.get(name)
+        except InputError as error:  # a plug-in that cannot be used hides no other
+            refused.append(str(error))
+            continue
         aim = "yes" if entry.targeted else "no"
         table.add_row(name, ", ".join(entry.norms), entry.knows, entry.finds, aim, entry.cost, entry.paper)
     console.print(table)
+    for each in refused:
+        console.print(each)
     return 0
 
 

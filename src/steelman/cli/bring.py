@@ -86,9 +86,10 @@ def model(options: argparse.Namespace, images: Images) -> nn.Module:
             f"expected --model for {images.name}, as no classifier ships for it: say package.module:factory, "
             "or --like mnist where that is what they are"
         )
-    if name in models.catalogue and options.weights is None:
+    if name in models.catalogue.shipped and options.weights is None:
         raise InputError(f"expected --weights for {name}, which is untrained without: give a safetensors file")
-    built = models.build(name, channels=images.shape[0], classes=images.num_classes, weights_file=options.weights)
+    kind = models.catalogue.resolve(name, code=True)
+    built = models.build(kind, channels=images.shape[0], classes=images.num_classes, weights_file=options.weights)
     built = models.fitted(built, images.shape).to(device(options.device)).eval()
     _try(built, images, name, f"logits (1, {images.num_classes})", (1, images.num_classes))
     return built
@@ -140,7 +141,7 @@ def attacks(options: argparse.Namespace, images: Images) -> list[AnyAttack]:
 
     made: list[AnyAttack] = []
     for name in options.attack:
-        entry = named("pgd" if name == "transfer" else name)
+        entry = named("pgd" if name == "transfer" else name, code=True)
         settings = _settings(options, name, alone=len(options.attack) == 1)
         if name == "transfer" and options.surrogate is None:
             raise InputError("expected --surrogate for transfer, the model that it is made on: say mnist/cnn, …")
@@ -157,7 +158,7 @@ def _made(name: str, *threat: Threat, **settings: object) -> AnyAttack:
     from steelman.attacks import named
 
     try:
-        return named("pgd" if name == "transfer" else name)(*threat, **settings)
+        return named("pgd" if name == "transfer" else name, code=True)(*threat, **settings)
     except InputError:
         raise
     except (TypeError, ValueError, ArithmeticError) as error:
@@ -181,9 +182,10 @@ def _through(attack: AnyAttack, options: argparse.Namespace, images: Images) -> 
     if not isinstance(attack, Attack | Cascade):
         raise InputError(f"expected no --surrogate for {attack.name}, which learns from many images: leave it out")
     name = options.surrogate
-    if name in models.catalogue:
+    if name in models.catalogue.shipped:
         raise InputError(f"expected a trained --surrogate, got {name}: say mnist/cnn, or package.module:factory")
-    surrogate = models.build(name, channels=images.shape[0], classes=images.num_classes).to(device(options.device))
+    kind = models.catalogue.resolve(name, code=True)
+    surrogate = models.build(kind, channels=images.shape[0], classes=images.num_classes).to(device(options.device))
     _try(surrogate, images, name, f"logits (1, {images.num_classes})", (1, images.num_classes))
     return transfer(attack, surrogate, called=name)
 
@@ -195,7 +197,7 @@ def takes(name: str) -> set[str]:
     """
     from steelman.attacks import named
 
-    parameters = inspect.signature(named("pgd" if name == "transfer" else name).recipe).parameters.items()
+    parameters = inspect.signature(named("pgd" if name == "transfer" else name, code=True).recipe).parameters.items()
     functions = {key for key, it in parameters if callable(it.default) or "Loss" in str(it.annotation)}
     return {key for key, _ in parameters} - functions - {"threat", "targeted"}
 
@@ -247,16 +249,10 @@ def defence(options: argparse.Namespace, images: Images) -> nn.Module | None:
     """Returns the defence that the options name, tried on an image; None for none."""
     from steelman import defences, models
 
-    name = options.defence
-    if name in (None, "none"):
+    if options.defence in (None, "none"):
         return None
-    own, bare = f"{images.id}/{name}", name.partition(":")[0]
-    if bare in defences.transforms:
-        purifier = defences.build(bare, channels=images.shape[0], **_listed(name))
-    elif own in defences.shipped() or name in defences.shipped() or Path(name).is_file():
-        purifier = defences.load(own if own in defences.shipped() else name)
-    else:
-        raise unknown("defence", name, [*defences.shipped(), *defences.transforms, "none", "a safetensors file"])
+    name, settings = with_settings(options.defence)
+    purifier = defences.ready(name, settings, data=images.id, channels=images.shape[0], code=True)
     purifier = models.fitted(purifier, images.shape)
     _try(purifier, images, name, f"an image (1, {', '.join(map(str, images.shape))})", (1, *images.shape))
     return purifier
@@ -277,22 +273,23 @@ def rejecting(
     loaded = data.load(options.data, like=options.like)
     if purifier is None and f"{loaded.id}/unet" in defences.shipped():
         purifier = defences.load(f"{loaded.id}/unet")
-    known = options.detector in detectors.shipped() or Path(options.detector).is_file()
-    if not known:
-        raise unknown("detector", options.detector, [*detectors.shipped(), "a file of steelman train detector"])
     device = next(classifier.parameters()).device
     beside = None if purifier is None else purifier.to(device)
-    detector = detectors.load(options.detector, classifier, beside).to(device)
+    name, settings = with_settings(options.detector)
+    detector = detectors.ready(name, settings, classifier, beside, code=True).to(device)
     _, held = training.split(loaded, 0)
     return defences.reject(detector, classifier, options.fpr, validation=held.x[:1000].to(device))
 
 
-def _listed(words: str) -> dict[str, object]:
-    """The settings behind a name, as in jpeg:quality=50."""
+def with_settings(text: str) -> tuple[str, dict[str, Any]]:
+    """Returns a name and the settings behind it, as in jpeg:quality=50,gradient=identity; a bare name has none."""
+    name, colon, listed = text.rpartition(":")
+    if not colon or "=" not in listed:
+        return text, {}
     found = {}
-    for word in filter(None, words.partition(":")[2].split(",")):
-        key, equals, text = word.partition("=")
+    for word in listed.split(","):
+        key, equals, value = word.partition("=")
         if not equals:
-            raise InputError(f"expected settings as NAME:KEY=VALUE,KEY=VALUE, got {words!r}")
-        found[key] = parsed(text)
-    return found
+            raise InputError(f"expected settings as NAME:KEY=VALUE,KEY=VALUE, got {text!r}")
+        found[key] = parsed(value)
+    return name, found

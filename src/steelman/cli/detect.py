@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from steelman.cli import bring
 from steelman.cli.train import detector as fitting
 from steelman.errors import InputError
+from steelman.registry import takes
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -121,11 +122,11 @@ def _asked(options: argparse.Namespace, everything: Data, purifier: nn.Module | 
     """
     from steelman.defences import detectors
 
-    able = [name for name in detectors.catalogue if purifier is not None or not _compares(name)]
+    able = [name for name in detectors.catalogue.shipped if purifier is not None or not _compares(name)]
     asked: list[str] = options.detector or able
     named = [name for name in asked if not Path(name).is_file()]
     for name in named:
-        if name not in detectors.catalogue:
+        if name not in detectors.catalogue and ":" not in name:
             raise InputError(f"expected a detector's name or file, got {name!r}: say one of {', '.join(able)}")
     if named and everything.train is None:
         raise InputError(
@@ -162,8 +163,9 @@ def _detectors(
                 "recipe": named("detector", seed=options.seed),
                 "observe": observe,
             }
-            trained = detector(name, classifier, everything, material, device=where, **how)
-        trained.save(options.out / f"{name}.safetensors")
+            kind = detectors.catalogue.resolve(name, code=True)
+            trained = detector(kind, classifier, everything, material, device=where, **how)
+        trained.save(options.out / f"{name.rpartition(':')[2]}.safetensors")
         console.print(f"  on validation images: AUC {trained.settings['validation']['auc']:.4f}")
         found[name] = trained.model
     return found
@@ -171,13 +173,11 @@ def _detectors(
 
 def _compares(name: str) -> bool:
     """Whether a detector compares with what a purifier makes of an image."""
-    import inspect
-
     from steelman.defences import detectors
     from steelman.training.detectors import MEMBERS
 
     names = MEMBERS if name == "combined" else (name,)
-    return any("purifier" in inspect.signature(detectors.catalogue[each]).parameters for each in names)
+    return any("purifier" in takes(detectors.catalogue.get(each, code=True)) for each in names)
 
 
 def _made(

@@ -102,7 +102,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _usual(options: argparse.Namespace, images: Images) -> bool:
-    from steelman.attacks import catalogue
+    from steelman.attacks import catalogue, named
 
-    bounded = [name for name in options.attack if name in catalogue and catalogue[name].finds == "within eps"]
+    known = (name for name in options.attack if name in catalogue or ":" in name)
+    bounded = [name for name in known if named(name, code=True).finds == "within eps"]
     return bool(bounded) and options.norm == "Linf" and images.id in bring.USUAL

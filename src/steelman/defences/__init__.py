@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from torch import nn
 
+from steelman import weights
 from steelman.defences.bayesian import BayesianAutoencoder
 from steelman.defences.defense_gan import DefenseGAN
 from steelman.defences.jpeg import JPEG, DifferentiableJPEG
@@ -21,7 +21,7 @@ from steelman.defences.straight_through import StraightThrough
 from steelman.defences.transforms import BitDepth, MedianSmoothing, RandomResizePad
 from steelman.defences.variation import TotalVariation
 from steelman.errors import InputError, unknown
-from steelman.registry import Registry, told
+from steelman.registry import Registry
 from steelman.weights import Shelf
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "guard",
     "load",
     "purifiers",
+    "ready",
     "reject",
     "shipped",
     "transforms",
@@ -100,21 +101,52 @@ def load(name: str | Path) -> nn.Module:
     return _shelf.load(name)
 
 
-def build(name: str, *, channels: int = 1, **settings: object) -> nn.Module:
-    """Returns an untrained defence by its catalogue name.
+def ready(
+    name: str, settings: Mapping[str, object], *, data: str = "", channels: int = 1, code: bool = False
+) -> nn.Module:
+    """Returns a defence that can be used, in evaluation mode.
 
-    settings: its own arguments, by name.
+    name: a shipped one, which need not say the data set, as in "unet" for `data` "mnist"; a safetensors file; one of
+    the catalogue that needs no training, or that `settings` give `weights`; a plug-in's.
+    settings: its own, and `weights`, safetensors of its training.
+    code: also take "package.module:name" and "path/to/file.py:name", which run.
     Raises InputError for another name, and for settings that it does not have or cannot use.
     """
-    made = catalogue.get(name)
-    takes = inspect.signature(made).parameters
-    for key in settings.keys() - takes.keys():
-        raise unknown(f"setting of {name}", key, takes)
-    if "channels" in takes:
-        settings = {"channels": channels, **settings}
-    try:
-        return made(**settings)
-    except InputError:
-        raise
-    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
-        raise InputError(f"expected settings that build {name}, but {told(error)}") from None
+    own = {key: value for key, value in settings.items() if key != "weights"}
+    file = str(settings["weights"]) if "weights" in settings else None
+    trained = next((each for each in (f"{data}/{name}", name) if each in shipped()), name)
+    if trained in shipped() or (name not in catalogue and ":" not in name and Path(name).is_file()):
+        if settings:
+            raise InputError(
+                f"expected no settings for the defence {name}, which is trained, got {', '.join(settings)}"
+            )
+        return load(trained)
+    if (name not in catalogue and ":" not in name) or (name in purifiers and file is None):
+        ways = ("package.module:name", "path/to/file.py:name") if code else ()
+        usable = (each for each in catalogue if each not in purifiers)
+        raise unknown("defence", name, [*shipped(), *usable, "none", "a safetensors file", *ways])
+    return build(catalogue.resolve(name, code=code), channels=channels, weights_file=file, **own).eval()
+
+
+def build(
+    name: str | Callable[..., nn.Module],
+    *,
+    channels: int = 1,
+    weights_file: Path | str | None = None,
+    **settings: object,
+) -> nn.Module:
+    """Returns a defence by its catalogue name, untrained unless a file fills it.
+
+    name: or a class or a function, as the catalogue holds them, that gives an nn.Module from [0, 1] images to the same;
+    it is called with `channels` if it takes them.
+    weights_file: safetensors of its training, which also say how it is built.
+    settings: its own arguments, by name.
+    Raises InputError for another name, for settings that it does not have or cannot use, and for other weights.
+    """
+    name, kind = catalogue.named(name)
+    if weights_file is not None:
+        settings = dict(weights.read(weights_file)[1].get("arguments") or {}) | settings  # type: ignore[call-overload]
+    module = weights.build(name, kind, settings, channels=channels)
+    if weights_file is not None:
+        weights.fill(module, weights_file)
+    return module

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -77,30 +75,35 @@ def load(name: Path | str) -> nn.Module:
 
 
 def build(
-    name: str, *, channels: int, classes: int, weights_file: Path | str | None = None, **settings: object
+    name: str | Callable[..., nn.Module],
+    *,
+    channels: int,
+    classes: int,
+    weights_file: Path | str | None = None,
+    **settings: object,
 ) -> nn.Module:
-    """Returns a classifier by its catalogue name, by "package.module:factory", or shipped by "data set/model".
+    """Returns a classifier by its catalogue name, or a trained one, shipped by "data set/model" or of a file.
 
-    A factory is called without arguments and gives an nn.Module from [0, 1] images to logits.
+    name: or a class or a function, as the catalogue holds them, that gives an nn.Module from [0, 1] images to logits;
+    it is called with `channels` and `classes`, as far as it takes them.
     weights_file: safetensors to fill it with, which also say how a model of the catalogue is built.
     settings: of a model of the catalogue, numbers and words by name, as its class lists them.
-    Raises InputError if the name, the factory, the weights or the settings are wrong.
+    Raises InputError if the name, what it gives, the weights or the settings are wrong.
     """
-    if settings and name not in catalogue:
-        raise InputError(
-            f"expected no settings for {name}, got {', '.join(settings)}: {', '.join(catalogue)} take some"
-        )
-    if ":" in name:
-        model = _from_factory(name)
-    elif name in catalogue:
-        wanted = {"channels": channels, "classes": classes, **settings}
-        if weights_file is not None and _saved(name, wanted, weights_file):
-            return weights.rebuild(catalogue, name, weights_file)
-        model = _from_catalogue(name, wanted)
-    elif "/" in name:
+    if isinstance(name, str) and name not in catalogue and (name in shipped() or Path(name).is_file()):
+        if settings:
+            raise InputError(
+                f"expected no settings for {name}, which is trained, got {', '.join(settings)}: leave them out"
+            )
         model = load(name)
     else:
-        raise unknown("model", name, [*catalogue, *shipped(), "package.module:factory"])
+        if isinstance(name, str) and name not in catalogue and ":" not in name:
+            raise unknown("model", name, [*catalogue, *shipped(), "a safetensors file"])
+        name, kind = catalogue.named(name)
+        wanted = {"channels": channels, "classes": classes, **settings}
+        if weights_file is not None and _saved(name, wanted, weights_file):
+            return weights.rebuild({name: kind}, name, weights_file)
+        model = weights.build(name, kind, settings, channels=channels, classes=classes)
     if weights_file is not None:
         weights.fill(model, weights_file)
     return model.eval()
@@ -111,39 +114,3 @@ def _saved(name: str, wanted: Mapping[str, object], path: Path | str) -> bool:
     settings = weights.read(path)[1]
     arguments = settings.get("arguments")
     return settings.get("model") == name and isinstance(arguments, dict) and wanted.items() <= arguments.items()
-
-
-def _from_catalogue(name: str, settings: Mapping[str, object]) -> nn.Module:
-    takes = inspect.signature(catalogue[name]).parameters
-    for key in settings:
-        if key not in takes:
-            raise unknown(f"setting of {name}", key, takes)
-    try:
-        return catalogue[name](**settings)
-    except InputError:
-        raise
-    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
-        raise InputError(f"expected settings that build {name}, but {_told(error)}") from None
-
-
-def _from_factory(name: str) -> nn.Module:
-    place, _, attribute = name.partition(":")
-    try:
-        factory = getattr(importlib.import_module(place), attribute)
-    except (Exception, SystemExit) as error:  # a stranger's module can do anything while it is imported
-        raise InputError(f"expected a factory at {name!r}, but {_told(error)}: is its folder on PYTHONPATH?") from error
-    if not callable(factory):
-        raise InputError(f"expected a factory at {name!r}, got {type(factory).__name__}: name a function or a class")
-    try:
-        model = factory()
-    except (Exception, SystemExit) as error:
-        raise InputError(
-            f"expected {name!r} to build a model when called without arguments, but {_told(error)}"
-        ) from error
-    if not isinstance(model, nn.Module):
-        raise InputError(f"expected {name!r} to give an nn.Module, got {type(model).__name__}")
-    return model
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -96,7 +97,9 @@ def recipe(plan: AblationPlan, one: Variant) -> Recipe:
 def untrained(plan: AblationPlan, one: Variant, bench: Bench) -> nn.Module:
     """Returns what learns: the purifier, or the pipeline of it and a copy of the classifier."""
     (channels, side, _), classes = bench.loaded.test.shape, bench.loaded.test.num_classes
-    ours = {"classes": classes, "side": side, "width": plan.width} if one.purifier == "robust-autoencoder" else {}
+    ours: dict[str, Any] = {}
+    if one.purifier == "robust-autoencoder":
+        ours = {"classes": classes, "side": side, "width": plan.width}
     with training.seeded(plan.recipe.seed):
         purifier = defences.build(one.purifier, channels=channels, **ours)
     if not one.ramp:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from steelman.data import Data
 from steelman.norms import Ball
 from steelman.threat import Threat
 from steelman.training.cost import cost
-from steelman.training.fit import Observer, warned
+from steelman.training.fit import Objective, Observer, warned
 from steelman.training.objectives import Classify
 from steelman.training.objectives import objective as made
 from steelman.training.recipe import Recipe
@@ -53,7 +54,7 @@ def robust(
     name: str,
     threat: Threat | Ball,
     recipe: Recipe = ROBUST,
-    objective: str = "madry",
+    objective: str | Callable[..., Objective] = "madry",
     ramp: float = 0.3,
     checkpoint: Path | None = None,
     device: str = "cpu",
@@ -63,8 +64,8 @@ def robust(
     """Returns a classifier trained to withstand a threat, 1/12 of whose training images only validate.
 
     name: of the model in the catalogue, for the record.  threat: what it is trained to withstand.
-    objective: of the catalogue of objectives; `settings` are its own, those of its paper unless told, and what is None
-    is not told. It is judged by PGD of 40 steps in any case.
+    objective: of the catalogue of objectives, or what could stand there; `settings` are its own, those of its paper
+    unless told, and what is None is not told. It is judged by PGD of 40 steps in any case.
     ramp: the share of the training over which eps rises to its value. The record says, as `cost`, how many times as
     many passes of the model a step takes as one of training on labels.
     Raises InputError for an objective or settings that are none.

@@ -123,7 +123,7 @@ def bench(
 
 
 def detector(
-    name: str,
+    name: str | Callable[..., nn.Module],
     classifier: nn.Module,
     data: Data,
     material: Bench,
@@ -138,7 +138,7 @@ def detector(
 ) -> Trained:
     """Returns a detector fitted on clean images and on one attack.
 
-    name: in detectors.catalogue.  classifier: the one that the material was made with.
+    name: in detectors.catalogue, or what could stand there.  classifier: the one that the material was made with.
     purifier: for detectors that compare with it.  members: of "combined", by name, fitted here too.
     settings: the detector's own.  recipe: of "binary", the only one with epochs.
     """

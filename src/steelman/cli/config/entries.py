@@ -120,7 +120,7 @@ def _nearest(name: str, names: Iterable[str]) -> str:
 
 def _split(defence: str) -> tuple[str, dict[str, object]]:
     """A defence and its settings, as jpeg:quality=50 says them; what does not is left to who builds it."""
-    name, colon, listed = defence.partition(":")
+    name, colon, listed = defence.rpartition(":")
     words = listed.split(",")
     if not colon or not all("=" in word for word in words):
         return defence, {}

@@ -44,13 +44,14 @@ def _defences() -> Iterable[str]:
     from steelman import defences
 
     shipped = defences.shipped()
-    return dict.fromkeys([*shipped, *(each.partition("/")[2] for each in shipped), *defences.transforms, "none"])
+    usable = (each for each in defences.catalogue if each not in defences.purifiers)
+    return dict.fromkeys([*shipped, *(each.partition("/")[2] for each in shipped), *usable, "none"])
 
 
 def _detectors() -> Iterable[str]:
     from steelman.defences import detectors
 
-    return detectors.shipped()
+    return [*detectors.shipped(), *(each for each in detectors.catalogue if each not in detectors.catalogue.shipped)]
 
 
 def _attacks() -> Iterable[str]:
@@ -65,11 +66,13 @@ KEYS: dict[str, Key] = {
     "model.name": Key("--model", name("model", _models, factory=True)),
     "model.weights": Key("--weights", path()),
     "model.device": Key("--device", word()),
-    "defence.name": Key("--defence", name("defence", _defences, file="a safetensors file")),
+    "defence.name": Key("--defence", name("defence", _defences, file="a safetensors file", factory=True)),
     "defence.settings": Key("--defence", setting(lists=False)),
-    "defence.detector": Key("--detector", name("detector", _detectors, file="a file of steelman train detector")),
+    "defence.detector": Key(
+        "--detector", name("detector", _detectors, file="a file of steelman train detector", factory=True)
+    ),
     "defence.fpr": Key("--fpr", number("a number above 0 and below 1", lambda value: 0 < value < 1)),
-    "attack.names": Key("--attack", several(name("attack", _attacks))),
+    "attack.names": Key("--attack", several(name("attack", _attacks, factory=True))),
     "attack.eps": Key("--eps", several(number("a number >= 0", lambda value: value >= 0))),
     "attack.norm": Key("--norm", one_of(NORMS)),
     "attack.steps": Key("--steps", whole(1)),

@@ -102,13 +102,13 @@ def name(kind: str, known: Callable[[], Iterable[str]], *, file: str = "", facto
 
     kind: what is named, as in "attack".  known: the names, looked up when there is one to check.
     file: what else it may be the path of, as in "an .npz"; a name goes before a path.
-    factory: whether it may be package.module:factory.
+    factory: whether it may be package.module:name or path/to/file.py:name.
     """
 
     def read(what: str, value: object, folder: Path) -> object:
         text = _word(what, "a name", value)
-        names = [*known(), *(["package.module:factory"] if factory else [])]
-        if text in names or (factory and ":" in text):
+        names = [*known(), *(["package.module:name"] if factory else [])]
+        if text in names or (factory and ":" in text and "=" not in text.rpartition(":")[2]):
             return text
         if file and (folder / text).exists():
             return str(folder / text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from steelman.cli.config.entries import OWN, Entry, as_options, below, in_option
 from steelman.cli.config.keys import KEYS
 from steelman.cli.config.sources import in_file, in_words
 from steelman.errors import InputError, unknown
+from steelman.registry import takes
 
 _UNSAID = object()
 
@@ -100,12 +100,13 @@ def _check_defence(entries: Mapping[str, Entry]) -> None:
     name = str(entries["defence.name"].value) if "defence.name" in entries else "none"
     for key in below(entries, "defence.settings"):
         entry = entries[f"defence.settings.{key}"]
-        if name not in defences.transforms:
-            known = ", ".join(defences.transforms)
-            raise _at(entry, InputError(f"expected no settings for the defence {name}: {known} have some"))
-        takes = inspect.signature(defences.transforms[name]).parameters
-        if key not in takes:
-            raise _at(entry, unknown(f"setting of {name}", key, takes))
+        bare = name in defences.purifiers and "defence.settings.weights" not in entries
+        if bare or (name not in defences.catalogue and ":" not in name):
+            some = ", ".join(defences.transforms)
+            raise _at(entry, InputError(f"expected no settings for the defence {name}: {some} have some"))
+        known = (*takes(defences.catalogue.get(name, code=True)), "weights")
+        if key not in known:
+            raise _at(entry, unknown(f"setting of {name}", key, known))
 
 
 def _at(entry: Entry, error: InputError) -> InputError:

@@ -75,7 +75,8 @@ def network(options: argparse.Namespace, images: Data, recipe: Recipe) -> nn.Mod
         if options.transfer is not None:
             model: nn.Module = models.transfer(options.transfer, channels, classes, frozen=not options.fine_tune)
         else:
-            model = models.build(options.model, channels=channels, classes=classes, **settings)
+            kind = models.catalogue.resolve(options.model, code=True)
+            model = models.build(kind, channels=channels, classes=classes, **settings)
     return models.fitted(model, images.test.shape)
 
 

@@ -43,11 +43,13 @@ def named(options: argparse.Namespace) -> tuple[str, str]:
 def train(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[str, Any]) -> Trained:
     """Fits it."""
     from steelman import training
+    from steelman.defences import detectors
 
+    kind = detectors.catalogue.resolve(options.detector, code=True)
     classifier, purifier = beside(options, images.test)
     device = how["device"]
     material = prepared(options, images, classifier.to(device), recipe.seed, device)
-    return training.detector(options.detector, classifier, images, material, purifier=purifier, recipe=recipe, **how)
+    return training.detector(kind, classifier, images, material, purifier=purifier, recipe=recipe, **how)
 
 
 def beside(options: argparse.Namespace, images: Images) -> tuple[nn.Module, nn.Module | None]:

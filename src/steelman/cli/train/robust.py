@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 from typing import TYPE_CHECKING, Any
 
 from steelman.cli.bring import NORMS, settings
 from steelman.cli.train import classifier
-from steelman.errors import InputError, unknown
+from steelman.errors import InputError
+from steelman.registry import takes
 
 if TYPE_CHECKING:
     from steelman.data import Data
@@ -55,14 +55,16 @@ def train(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[s
     """Trains it, and says what a step cost."""
     from steelman import norms, training
     from steelman.cli.console import console
+    from steelman.training import objectives
 
     if options.eps is None:
         raise InputError("expected --eps, the radius to withstand, got none: say --eps 0.3, as is usual for MNIST")
     threat = getattr(norms, options.norm)(options.eps)
     given = _settings(options)
     model = classifier.network(options, images, recipe)
+    aim = objectives.catalogue.resolve(options.objective, code=True)
     trained = training.robust(
-        model, images, name=options.model, threat=threat, recipe=recipe, objective=options.objective, **given, **how
+        model, images, name=options.model, threat=threat, recipe=recipe, objective=aim, **given, **how
     )
     console.print(f"a step took {trained.settings['cost']:g} times the passes of one of training on labels")
     return trained
@@ -73,13 +75,13 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 
     Raises InputError for what it does not have.
     """
+    from steelman import attacks
     from steelman.training.objectives import catalogue
 
-    if options.objective not in catalogue:
-        raise unknown("objective", options.objective, catalogue)
-    has = inspect.signature(catalogue[options.objective]).parameters.keys()
+    has = set(takes(catalogue.get(options.objective, code=True)))
     given = {name: value for name in _OWN if (value := getattr(options, name)) is not None}
     for name in sorted(given.keys() - has - {"ramp"}):
         raise InputError(f"expected no --{name} for {options.objective}, which has none: leave it out")
-    takes = has - {"threat", "classify", *_OWN}
-    return given | settings(options.set, f"setting of {options.objective}", takes)
+    if "attack" in given:
+        given["attack"] = attacks.catalogue.resolve(given["attack"], code=True)
+    return given | settings(options.set, f"setting of {options.objective}", has - {"threat", "classify", *_OWN})

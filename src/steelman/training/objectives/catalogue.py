@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 
-from steelman.errors import unknown
+from steelman.errors import InputError
 from steelman.norms import Ball
-from steelman.registry import Registry
+from steelman.registry import Registry, make
 from steelman.threat import Threat
 from steelman.training.fit import Objective
 from steelman.training.objectives.adversarial import madry
@@ -39,14 +38,15 @@ catalogue: Registry[Callable[..., Objective]] = Registry(
 """By name; each is called with a threat and settings of its own."""
 
 
-def objective(name: str, threat: Threat | Ball, **settings: object) -> Objective:
+def objective(name: str | Callable[..., Objective], threat: Threat | Ball, **settings: object) -> Objective:
     """Returns an objective of the catalogue, with the settings that are not None.
 
+    name: or what could stand in the catalogue: it is called with a threat and its settings, and gives an `Objective`.
     Raises InputError for another name, or for a setting that it does not have, with the nearest ones.
     """
-    recipe = catalogue.get(name)
-    takes = inspect.signature(recipe).parameters.keys() - {"threat"}
-    given = {key: value for key, value in settings.items() if value is not None}
-    for key in given.keys() - takes:
-        raise unknown(f"setting of {name}", key, takes)
-    return recipe(threat, **given)
+    name, kind = catalogue.named(name)
+    made = make(name, kind, {key: value for key, value in settings.items() if value is not None}, threat=threat)
+    lacking = [word for word in ("loss", "validate") if not callable(getattr(made, word, None))]
+    if lacking:
+        raise InputError(f"expected an objective of {name}, got {type(made).__name__} without {' and '.join(lacking)}")
+    return made
