@@ -39,7 +39,7 @@ from steelman.evaluation.planning.threat_groups import full_cost
 from steelman.evaluation.storing.runs import cases
 from steelman.files import put_bytes
 from steelman.norms import Linf
-from steelman.records import Case
+from steelman.records import Case, Trust
 
 ROOT = Path(__file__).parent.parent
 NEAR = 1e-5
@@ -221,9 +221,9 @@ def _specimens(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any
             "n": case.n,
             "verdict": case.verdict.sentence,
             "sound": one.sound,
-            "right": (case.verdict.word == "holds up")
+            "right": (case.verdict.word is Trust.TRUSTED)
             if one.sound
-            else case.verdict.word == "inflated" or figure <= one.truth + 0.05,
+            else case.verdict.word is Trust.INFLATED or figure <= one.truth + 0.05,
             "failed": [check.name for check in case.checks if check.outcome == "fail"],
             "CPU seconds": round(time.process_time() - started, 1),
         }

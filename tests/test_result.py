@@ -13,7 +13,7 @@ import pytest
 import steelman
 from steelman import report
 from steelman.errors import InputError
-from steelman.records import Bracket, Case, Evaluation, Sample, Verdict
+from steelman.records import Case, CertifiedInterval, Evaluation, Sample, Trust, Verdict
 from steelman.result import EvaluationResult, presented
 
 NAMES = ("dataset", "classifier", "defence", "norm", "eps")
@@ -29,7 +29,8 @@ def case(n: int, norm: str, known: bool | None) -> Case:
     counts: dict[str, Any] = {"n": n, "clean": n, "static": None, "kept": n - 1, "ci_low": 0.0, "ci_high": 1.0}
     return Case(
         dataset="mnist", classifier="cnn", defence="none", norm=norm, eps=0.3, **counts, spent=n, full=n,
-        verdict=Verdict(word="holds up"), bracket=Bracket(certified=None, attacked=n - 1), curve=None, checks=(),
+        verdict=Verdict(word=Trust.TRUSTED), curve=None, checks=(),
+        certified_interval=CertifiedInterval(certified=None, attacked=n - 1),
         breakers=(), stages=(), samples=samples,
     )  # fmt: skip
 

@@ -110,7 +110,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (folder / "strange_syntax.py").write_text("def broken(:")
     found["given"], found["journals"] = folder, _journals(folder / "journals", images, labels)
     (folder / "old" / "results.json").write_text(json.dumps({"schema": -1}))
-    (folder / "damaged" / "results.json").write_text('{"schema": 1, "rows": [')
+    (folder / "damaged" / "results.json").write_text('{"schema": 2, "rows": [')
     (folder / "another" / "results.json").write_text("[1, 2]")
     found |= {name: folder / name for name in ("old", "damaged", "another")}
     return found | {"given": folder, "absent": folder / "absent", "newline": Path("a\nb")}
@@ -454,7 +454,7 @@ RUNS: dict[str, tuple[str, str]] = {
     "another word": ("runs delete", "invalid choice: 'delete'"),
     "no run to show": ("runs show {empty}", "expected a run folder with run.sqlite"),
     "a folder that is none": ("runs show {given}/nowhere", "expected a run folder with run.sqlite"),
-    "another version": ("runs show {journals}/version", "expected a run of schema 1 in"),
+    "another version": ("runs show {journals}/version", "expected a run of schema 2 in"),
     "no database": ("runs show {journals}/text", "got a damaged or other file"),
     "a journal without its begin": ("runs show {journals}/bare", "got a damaged one"),
     "comparing with nothing": ("runs compare {journals}/one {empty}", "expected a run folder with run.sqlite"),

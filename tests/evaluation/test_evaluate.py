@@ -20,7 +20,7 @@ from steelman.evaluation.planning.attacker import DRAWS
 from steelman.evaluation.planning.attempts import survive
 from steelman.evaluation.running.runner import Now
 from steelman.norms import L2, Linf
-from steelman.records import Case, Evaluation, Sample
+from steelman.records import Case, Evaluation, Fate, Sample
 
 
 def images(n: int = 40) -> Images:
@@ -134,7 +134,7 @@ def test_a_tie_is_no_right_answer_with_or_without_an_attack() -> None:
 
     evaluation = measured(Undecided(), images(), attacks.pgd(Linf(0.1), steps=2))
     assert {row.accuracy for row in evaluation.rows} == {0.0}
-    assert {sample.by for sample in evaluation.cases[0].samples} == {"misread"}
+    assert {sample.fate for sample in evaluation.cases[0].samples} == {Fate.MISCLASSIFIED}
 
 
 def test_small_logits_are_read_as_large_ones() -> None:
@@ -246,8 +246,8 @@ def test_an_image_broken_at_an_eps_is_broken_at_every_larger_one() -> None:
 def test_what_is_proved_is_not_attacked_and_the_bracket_is_not_crossed() -> None:
     evaluation = measured(linear(), images(), attacks.standard(Linf(0.08), queries=20), certify=True)
     (case,) = evaluation.cases
-    assert case.bracket.certified == case.kept == int((_smallest() > 0.08).sum())
-    assert case.breakers[0].tried == case.n - case.bracket.certified
+    assert case.certified_interval.certified == case.kept == int((_smallest() > 0.08).sum())
+    assert case.breakers[0].tried == case.n - case.certified_interval.certified
     proved = {sample.index for sample in case.samples if sample.certified}
     attacked = measured(linear(), images(), attacks.standard(Linf(0.08), queries=20)).cases[0]
     assert proved <= {sample.index for sample in attacked.samples if sample.kept}

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from steelman.errors import InputError
-from steelman.evaluation.storing.journal import Outcome, Step
+from steelman.evaluation.storing.journal import Outcome, Step, StepKind
 from steelman.evaluation.storing.store import FILE, SHARDS, Store
 
-STEP = Step(0, "adaptive/pgd/the whole pipeline", "pgd", "the whole pipeline", "adaptive")
+STEP = Step(0, "adaptive/pgd/the whole pipeline", "pgd", "the whole pipeline", StepKind.ADAPTIVE)
 LINES = [
     Outcome(7, True, None, 0.5, 0.1, 3, 2, 0, "pgd", 0),
     Outcome(3, False, None, -0.5, 0.1, 9, 9, 0, "", None),
@@ -87,7 +87,7 @@ def test_a_store_of_another_version_says_so(tmp_path: Path) -> None:
     db.commit()
     db.close()
     for open_ in (lambda: Store(tmp_path, {"seed": 0}), lambda: Store.read(tmp_path)):
-        with pytest.raises(InputError, match=r"expected a run of schema 1 .*, got 9: another version of steelman"):
+        with pytest.raises(InputError, match=r"expected a run of schema 2 .*, got 9: another version of steelman"):
             open_()
 
 

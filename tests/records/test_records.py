@@ -62,7 +62,7 @@ def test_an_evaluation_is_the_same_after_writing_and_reading(tmp_path: Path) -> 
 def test_results_json_has_the_promised_fields(tmp_path: Path) -> None:
     WHOLE.write(tmp_path)
     content = json.loads((tmp_path / "results.json").read_text())
-    assert content["schema"] == 1
+    assert content["schema"] == 2
     assert set(content["rows"][0]) == {field.name for field in fields(Row)}
     assert content["rows"][0]["ci_low"] == 0.969
 
@@ -73,8 +73,12 @@ def test_results_json_has_the_promised_fields(tmp_path: Path) -> None:
         (None, "expected a run folder"),
         ("{", "got a damaged or other file"),
         ('{"rows": []}', "got a damaged or other file"),
-        ('{"schema": 99, "rows": []}', "expected results of schema 1"),
-        ('{"schema": 1, "rows": [{"table": "2"}]}', "got a damaged or other file"),
+        (
+            '{"schema": 1, "versions": {"steelman": "0.1.0"}}',
+            "got schema 1, which steelman 0.1.0 wrote up to commit",
+        ),
+        ('{"schema": 99, "rows": []}', "expected results of schema 2"),
+        ('{"schema": 2, "rows": [{"table": "2"}]}', "got a damaged or other file"),
         ("[]", "got a damaged or other file"),
     ],
 )

@@ -11,16 +11,19 @@ import pytest
 
 from steelman.evaluation.intervals import clopper_pearson
 from steelman.records import (
-    Bracket,
     Breaker,
     Case,
+    CertifiedInterval,
     Check,
+    CheckOutcome,
     Curve,
     Evaluation,
+    GradientKind,
     Picture,
     Row,
     Sample,
     Stage,
+    Trust,
     Verdict,
 )
 
@@ -133,7 +136,7 @@ def make_samples(
                 static=(clean and (kept or bool(rng.random() < 0.8))) if defended else None,
                 kept=kept,
                 certified=(kept and distance > 0.42) if proved else None,
-                by="" if kept else "standard/climb" if clean else "misread",
+                by="standard/climb" if clean and not kept else "",
                 margin=0.3 - distance,
                 distance=distance if clean else 0.0,
                 forwards=200,
@@ -156,19 +159,29 @@ def make_curve(samples: list[Sample]) -> Curve:
 
 
 CHECKS = (
-    Check(name="iterated", claim="PGD is no weaker than one step.", outcome="pass", measured="PGD 62 %, FGSM 71 %."),
+    Check(
+        name="iterated",
+        claim="PGD is no weaker than one step.",
+        outcome=CheckOutcome.PASS,
+        measured="PGD 62 %, FGSM 71 %.",
+    ),
     Check(
         name="black box",
         claim="No attack without gradients breaks what those with gradients left.",
-        outcome="pass",
+        outcome=CheckOutcome.PASS,
         measured="Square broke 0 of 713 survivors.",
     ),
-    Check(name="binarisation", claim="A planted example is found.", outcome="not applicable", measured="No logits."),
+    Check(
+        name="binarisation",
+        claim="A planted example is found.",
+        outcome=CheckOutcome.NOT_APPLICABLE,
+        measured="No logits.",
+    ),
 )
 FAILED = Check(
     name="transfer",
     claim="No image made on another model breaks what white-box attacks left.",
-    outcome="fail",
+    outcome=CheckOutcome.FAIL,
     measured="42 of 713 survivors broke.",
 )
 
@@ -195,8 +208,8 @@ def make_case(samples: list[Sample] | None = None, **changes: Any) -> Case:
         "ci_high": high,
         "spent": 120 * n,
         "full": 900 * n,
-        "verdict": Verdict(word="holds up"),
-        "bracket": Bracket(
+        "verdict": Verdict(word=Trust.TRUSTED),
+        "certified_interval": CertifiedInterval(
             certified=certified,
             attacked=kept,
             methods=() if certified is None else (("ibp", certified // 2), ("crown-ibp", certified - certified // 2)),
@@ -216,8 +229,14 @@ def make_case(samples: list[Sample] | None = None, **changes: Any) -> Case:
             make_breaker("square", through="scores of the whole pipeline", tried=kept, broke=0),
         ),
         "stages": (
-            Stage(name="0 (JPEG)", gradient="zero", share=0.0, random=False, way="BPDA: JPEG as the identity"),
-            Stage(name="1 (CNN)", gradient="exact", share=1.0, random=False, way="exact gradients"),
+            Stage(
+                name="0 (JPEG)",
+                gradient=GradientKind.ZERO,
+                share=0.0,
+                random=False,
+                gradient_path="BPDA with the identity",
+            ),
+            Stage(name="1 (CNN)", gradient=GradientKind.EXACT, share=1.0, random=False, gradient_path="exact"),
         ),
         "samples": tuple(samples),
     }

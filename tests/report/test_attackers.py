@@ -30,8 +30,8 @@ def test_the_hardest_is_an_attack_that_knows_the_pipeline(case: Cases, breaker: 
     name, said = hardest(case(n=100, clean=95, kept=70, breakers=known))
     assert name == "PGD"
     assert said == (
-        "broke most: 20 of the 25 images broken by those who know the pipeline. "
-        "An attack is made on what those before it left whole."
+        "broke most: 20 of the 25 images broken by attackers who know the pipeline. "
+        "An attack is made on what those before it did not break."
     )
     assert hardest(case(n=100, clean=95, kept=95, breakers=known[:1])) == ("", "No attack broke anything.")
 

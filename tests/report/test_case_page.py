@@ -10,7 +10,20 @@ from typing import Any
 
 import pytest
 
-from steelman.records import Bracket, Breaker, Case, Check, Evaluation, Picture, Row, Sample, Verdict, read
+from steelman.records import (
+    Breaker,
+    Case,
+    CertifiedInterval,
+    Check,
+    CheckOutcome,
+    Evaluation,
+    Picture,
+    Row,
+    Sample,
+    Trust,
+    Verdict,
+    read,
+)
 from steelman.report import to_html
 
 Cases = Callable[..., Case]
@@ -19,8 +32,8 @@ Samples = Callable[..., list[Sample]]
 Pictures = Callable[..., Picture]
 Outlines = Callable[[str], Any]
 HOSTILE = "<script>alert(1)</script>\"'&$\\frac{_"
-INFLATED = Verdict(word="inflated", reasons=("transfer broke 42",))
-PARTS = ("sides", "checks", "bracket", "curve", "breakers", "cost", "stages", "classes")
+INFLATED = Verdict(word=Trust.INFLATED, reasons=("transfer broke 42",))
+PARTS = ("sides", "checks", "interval", "curve", "breakers", "cost", "stages", "classes")
 
 
 def sound(text: str, outline: Outlines) -> Any:
@@ -52,8 +65,8 @@ def test_a_page_opens_with_figure_and_verdict_and_links_to_its_parts(
     nav = text[text.index("<nav") : text.index("</nav>")]
     assert [f'href="#case-1-{part}"' in nav for part in PARTS] == [True] * len(PARTS)
     opening = text[text.index('class="opening sound"') : text.index("<nav")]
-    assert opening.index("holds up") < opening.index('class="big"')
-    assert "survive every attack of someone who knows the whole pipeline" in opening
+    assert opening.index('class="big"') < opening.index("Figure trusted")
+    assert "survive every attack through the whole pipeline" in opening
     assert text.index('class="opening sound"') < text.index("Static against adaptive")
     assert [tag for tag, _ in whole.tags].count("h1") == 1
 
@@ -61,8 +74,7 @@ def test_a_page_opens_with_figure_and_verdict_and_links_to_its_parts(
 def test_an_inflated_figure_never_stands_without_its_warning(case: Cases, failed: Check, evaluation: Runs) -> None:
     text = to_html(evaluation(cases=(case(verdict=INFLATED, checks=(failed,)),)))
     opening = text[text.index('class="opening inflated"') : text.index("<nav")]
-    assert opening.index("transfer broke 42") < opening.index('class="big"')
-    assert "✗</span> <strong>inflated</strong>" in opening
+    assert "✗</span> <strong>Figure inflated</strong>: <bdi>transfer broke 42</bdi>" in opening
     assert "seem to survive" in opening
     assert "Do not quote this figure" in opening
     assert "1 of 1 check failed" in opening
@@ -70,10 +82,10 @@ def test_an_inflated_figure_never_stands_without_its_warning(case: Cases, failed
 
 
 def test_a_verdict_is_told_without_colour(case: Cases, evaluation: Runs) -> None:
-    unsure = Verdict(word="cannot tell", reasons=("why",))
+    unsure = Verdict(word=Trust.CANNOT_TELL, reasons=("why",))
     text = to_html(evaluation(cases=(case(), case(verdict=INFLATED), case(verdict=unsure))))
-    signs = re.findall(r'<span class="sign" aria-hidden="true">(.)</span> <strong>([a-z ]+)</strong>', text)
-    assert signs == [("✓", "holds up"), ("✗", "inflated"), ("?", "cannot tell")] * 2
+    signs = re.findall(r'<span class="sign" aria-hidden="true">(.)</span> <strong>([A-Za-z ]+)</strong>', text)
+    assert signs == [("✓", "Figure trusted"), ("✗", "Figure inflated"), ("?", "Cannot tell")] * 2
 
 
 def test_failed_checks_stand_first_and_idle_ones_last(case: Cases, failed: Check, evaluation: Runs) -> None:
@@ -92,7 +104,7 @@ def test_several_cases_are_told_apart(case: Cases, failed: Check, evaluation: Ru
     assert {"case-1", "case-2", "case-3", "case-2-curve"} <= ids
     assert "case-3-curve" not in ids
     assert text.count('<article class="opening') == 3
-    assert "3 figures: 2 hold up and 1 is inflated." in text
+    assert "3 figures: 2 are trusted and 1 is inflated." in text
     nav = text[text.index("<nav") : text.index("</nav>")]
     assert [f'href="#{name}"' in nav for name in ("case-1", "case-2", "case-1-curve")] == [True, True, False]
 
@@ -109,11 +121,11 @@ def test_names_from_outside_stay_text(
     hostile = replace(
         plain,
         **dict.fromkeys(("dataset", "classifier", "defence", "norm"), HOSTILE),
-        verdict=Verdict(word="inflated", reasons=(HOSTILE, HOSTILE)),
-        checks=(Check(name=HOSTILE, claim=HOSTILE, outcome="fail", measured=HOSTILE),),
+        verdict=Verdict(word=Trust.INFLATED, reasons=(HOSTILE, HOSTILE)),
+        checks=(Check(name=HOSTILE, claim=HOSTILE, outcome=CheckOutcome.FAIL, measured=HOSTILE),),
         breakers=(breaker(HOSTILE, through=HOSTILE, protocol=HOSTILE, broke=1),),
-        stages=tuple(replace(stage, name=HOSTILE, gradient=HOSTILE, way=HOSTILE) for stage in plain.stages),
-        bracket=Bracket(certified=None, attacked=3, why=HOSTILE, methods=((HOSTILE, 3),)),
+        stages=tuple(replace(stage, name=HOSTILE, gradient=HOSTILE, gradient_path=HOSTILE) for stage in plain.stages),
+        certified_interval=CertifiedInterval(certified=None, attacked=3, why=HOSTILE, methods=((HOSTILE, 3),)),
         samples=tuple(replace(sample, label=HOSTILE, by=HOSTILE) for sample in plain.samples),
     )
     shown = picture(0.3, role=HOSTILE, label=HOSTILE, dataset=HOSTILE, classifier=HOSTILE, defence=HOSTILE)
@@ -138,7 +150,7 @@ def test_a_page_makes_do_with_any_case(
         "all": lambda: case(survivors(samples(50), True)),
         "bald": lambda: replace(
             case(), curve=None, checks=(), breakers=(), stages=(), samples=(), spent=0, full=0,
-            bracket=Bracket(certified=None, attacked=5),
+            certified_interval=CertifiedInterval(certified=None, attacked=5),
         ),
         "hundred": lambda: case(samples(300, labels=100)),
         "bare": lambda: case(samples(50, defended=False, proved=False)),
@@ -146,7 +158,7 @@ def test_a_page_makes_do_with_any_case(
     text = to_html(evaluation(cases=(made,)))
     ids = sound(text, outline).values("id")
     there = {name for name in PARTS if f"case-1-{name}" in ids}
-    assert there == ({"sides", "checks", "bracket"} if kind == "bald" else set(PARTS))
+    assert there == ({"sides", "checks", "interval"} if kind == "bald" else set(PARTS))
     assert ("case-1-classes-others" in ids) is (kind == "hundred")
     assert ("Clean against attacked" in text) is (kind == "bare")
     assert ("No check was made on this figure, so" in text) is (kind == "bald")
@@ -191,7 +203,7 @@ def test_a_run_can_be_repeated_from_its_page(case: Cases, evaluation: Runs, outl
 
 
 def test_more_proved_than_survives_is_an_alarm(case: Cases, evaluation: Runs) -> None:
-    text = to_html(evaluation(cases=(case(bracket=Bracket(certified=190, attacked=100)),)))
+    text = to_html(evaluation(cases=(case(certified_interval=CertifiedInterval(certified=190, attacked=100)),)))
     assert "190 images are said to be proved and only 100 survive" in text
 
 

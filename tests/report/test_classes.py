@@ -1,4 +1,4 @@
-"""Samples by class, the class that keeps least first."""
+"""Samples by class, the class that is least robust first."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_every_class_has_its_shares_and_the_worst_stands_first(case: Cases, samp
     known = samples(300)
     table = classes(case(known))
     assert table is not None
-    assert table.headers == ("Class", "Images", "Clean", "Static", "Kept", "Certified")
+    assert table.headers == ("Class", "Images", "Clean", "Static", "Robust", "Certified")
     for line in table.rows:
         own = [sample for sample in known if sample.label == line[0]]
         assert line[1:] == (str(len(own)), *(share(own, name) for name in ("clean", "static", "kept", "certified")))
@@ -30,13 +30,13 @@ def test_every_class_has_its_shares_and_the_worst_stands_first(case: Cases, samp
     assert kept == sorted(kept)
     assert len(table.rows) == 10
     assert ranked(table)
-    assert f"The worst class, {table.rows[0][0]}, keeps" in table.caption
+    assert f"Of the least robust class, {table.rows[0][0]}," in table.caption
 
 
 def test_columns_that_nobody_measured_are_left_out(case: Cases, samples: Samples) -> None:
     table = classes(case(samples(30, defended=False, proved=False)))
     assert table is not None
-    assert table.headers == ("Class", "Images", "Clean", "Kept")
+    assert table.headers == ("Class", "Images", "Clean", "Robust")
     assert classes(replace(case(), samples=())) is None
 
 
@@ -45,7 +45,7 @@ def test_equal_classes_stand_in_the_order_of_their_numbers(case: Cases, samples:
     table = classes(case(known))
     assert table is not None
     assert [line[0] for line in table.rows] == [str(i) for i in range(11)]
-    assert "worst" not in table.caption
+    assert "Of the least" not in table.caption
     assert not ranked(table)
     long = [replace(sample, label="9" * 5000) for sample in known]
     assert classes(case(long)) is not None

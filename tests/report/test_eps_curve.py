@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from steelman.records import Bracket, Case, Curve
+from steelman.records import Case, CertifiedInterval, Curve
 from steelman.report.eps_curve import description, keys, points, svg, table
 
 Cases = Callable[..., Case]
@@ -17,13 +17,13 @@ def test_the_points_are_sorted_and_lie_somewhere() -> None:
 
 
 def test_the_legend_names_what_is_drawn(case: Cases) -> None:
-    drawn = case(n=100, kept=30, curve=CURVE, bracket=Bracket(certified=20, attacked=30))
+    drawn = case(n=100, kept=30, curve=CURVE, certified_interval=CertifiedInterval(certified=20, attacked=30))
     assert [key.kind for key in keys(drawn)] == ["curve", "threat", "chance", "median", "proved"]
     assert "where attacks leave 30.0\u00a0%" in keys(drawn)[1].text
     assert "median distance 0.1:" in description(drawn)
     assert "100.0\u00a0% at ε 0.00, 50.0\u00a0% at ε 0.10 and 10.0\u00a0% at ε 0.20" in description(drawn)
     plain = Curve(points=CURVE.points, chance=0.1, median=None)
-    few = case(curve=plain, bracket=Bracket(certified=None, attacked=30))
+    few = case(curve=plain, certified_interval=CertifiedInterval(certified=None, attacked=30))
     assert [key.kind for key in keys(few)] == ["curve", "threat", "chance"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from steelman.records import Bracket, Case, Check, Evaluation, Row, Sample, Verdict
+from steelman.records import Case, CertifiedInterval, Check, CheckOutcome, Evaluation, Row, Sample, Trust, Verdict
 from steelman.report import to_markdown
 
 Cases = Callable[..., Case]
@@ -16,24 +16,28 @@ def test_a_card_has_headline_verdict_tables_failures_and_how_to_rerun(
     case: Cases, row: Callable[..., Row], failed: Check, evaluation: Runs
 ) -> None:
     good = case(n=1000, clean=990, static=920, kept=713, ci_low=0.684, ci_high=0.741)
-    good = replace(good, bracket=Bracket(certified=402, attacked=713))
-    bad = replace(good, norm="L2", eps=2.0, verdict=Verdict(word="inflated", reasons=("why",)), checks=(failed,))
+    good = replace(good, certified_interval=CertifiedInterval(certified=402, attacked=713))
+    bad = replace(good, norm="L2", eps=2.0, verdict=Verdict(word=Trust.INFLATED, reasons=("why",)), checks=(failed,))
     run = evaluation(
         row(),
-        cases=(good, replace(bad, bracket=Bracket(certified=None, attacked=713))),
+        cases=(good, replace(bad, certified_interval=CertifiedInterval(certified=None, attacked=713))),
         settings={"command": "steelman evaluate", "config": "eps = 0.3\n"},
         notes=("end",),
     )
     text = to_markdown(run)
-    assert "✓ *holds up*.\n**71.3 % of 1,000 MNIST images survive" in text
-    assert "✗ *inflated*: why.\n71.3 % of 1,000 MNIST images seem to survive" in text
-    assert "| Linf ε 0.30 | 1,000 | 99.0 | 92.0 | 71.3 [68.4, 74.1] | 40.2 | 0 | ✓ holds up |" in text
-    assert "| L2 ε 2 | 1,000 | 99.0 | 92.0 | 71.3 [68.4, 74.1] | – | 1 | ✗ inflated |" in text
+    assert "**71.3\u00a0% robust [68.4, 74.1]**. ✓ *Figure trusted*.\n713 of 1,000 MNIST images survive" in text
+    assert (
+        "\n71.3\u00a0% robust [68.4, 74.1]. ✗ *Figure inflated*: why.\n713 of 1,000 MNIST images seem to survive"
+        in text
+    )
+    assert "| Linf ε 0.30 | 1,000 | 99.0 | 92.0 | 71.3 [68.4, 74.1] | 40.2 | 0 | ✓ figure trusted |" in text
+    assert "| L2 ε 2 | 1,000 | 99.0 | 92.0 | 71.3 [68.4, 74.1] | – | 1 | ✗ figure inflated |" in text
     assert "- L2 ε 2, *transfer*: 42 of 713 survivors broke." in text
     assert "### Evaluation" in text
     assert text.endswith("```sh\nsteelman evaluate\n```\n\n```toml\neps = 0.3\n```\n")
     order = [
-        text.index(part) for part in ("holds up", "### Robustness", "### Checks", "### Evaluation", "- end", "```")
+        text.index(part)
+        for part in ("Figure trusted", "### Robustness", "### Checks", "### Evaluation", "- end", "```")
     ]
     assert order == sorted(order)
 
@@ -49,8 +53,8 @@ def test_no_name_writes_markup(case: Cases, samples: Callable[..., list[Sample]]
     hostile = case(
         samples(5),
         dataset=name,
-        verdict=Verdict(word="inflated", reasons=(name,)),
-        checks=(Check(name=name, claim=name, outcome="fail", measured=name),),
+        verdict=Verdict(word=Trust.INFLATED, reasons=(name,)),
+        checks=(Check(name=name, claim=name, outcome=CheckOutcome.FAIL, measured=name),),
     )
     text = to_markdown(evaluation(cases=(hostile,), title=name, notes=(name,)))
     assert "<b>" not in text

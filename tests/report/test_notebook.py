@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from steelman.records import Case, Evaluation, Sample, Verdict
+from steelman.records import Case, Evaluation, Sample, Trust, Verdict
 from steelman.report import to_card
 
 Cases = Callable[..., Case]
@@ -17,12 +17,12 @@ HOSTILE = "<script>alert(1)</script>\"'&"
 def test_a_card_has_headline_verdict_table_and_curve(
     case: Cases, evaluation: Runs, outline: Callable[[str], Any]
 ) -> None:
-    bad = case(norm="L2", verdict=Verdict(word="inflated", reasons=("why",)))
+    bad = case(norm="L2", verdict=Verdict(word=Trust.INFLATED, reasons=("why",)))
     text = to_card(evaluation(cases=(case(), bad, case(norm="none", eps=0.0, curve=None))))
     whole = outline(text)
     assert whole.open == []
     assert whole.tags[0] == ("div", {"class": "steelman-card"})
-    assert "✗</span> <strong>inflated</strong>: <bdi>why</bdi>" in text
+    assert "✗</span> <strong>Figure inflated</strong>: <bdi>why</bdi>" in text
     assert "survive every attack" in text
     assert text.count("<svg ") == 2
     assert text.count("<tr>") == 4
@@ -46,7 +46,7 @@ def test_cards_of_one_notebook_share_no_id(case: Cases, samples: Callable[..., l
 
 
 def test_names_from_outside_stay_text(case: Cases, evaluation: Runs) -> None:
-    hostile = case(dataset=HOSTILE, verdict=Verdict(word="inflated", reasons=(HOSTILE,)))
+    hostile = case(dataset=HOSTILE, verdict=Verdict(word=Trust.INFLATED, reasons=(HOSTILE,)))
     assert "<script" not in to_card(evaluation(cases=(hostile,), title=HOSTILE))
 
 

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from steelman.records import Bracket, Case, Check, Curve, Evaluation, Sample, Verdict
+from steelman.records import Case, CertifiedInterval, Check, CheckOutcome, Curve, Evaluation, Sample, Trust, Verdict
 from steelman.report import summary
 from steelman.report.headline import openings, tally
 
 Cases = Callable[..., Case]
 Runs = Callable[..., Evaluation]
 Samples = Callable[..., list[Sample]]
-INFLATED = Verdict(word="inflated", reasons=("transfer broke 42", "more steps took 3 points"))
-UNSURE = Verdict(word="cannot tell", reasons=("no gradient",))
+INFLATED = Verdict(word=Trust.INFLATED, reasons=("transfer broke 42", "more steps took 3 points"))
+UNSURE = Verdict(word=Trust.CANNOT_TELL, reasons=("no gradient",))
 
 
-def test_a_figure_that_holds_up_is_told_in_one_sentence(case: Cases, evaluation: Runs) -> None:
+def test_a_figure_that_is_trusted_is_told_in_one_sentence(case: Cases, evaluation: Runs) -> None:
     (opening,) = openings(evaluation(cases=(case(n=1000, kept=713, ci_low=0.684, ci_high=0.741),)))
     assert opening.headline == (
-        "71.3\u00a0% of 1,000 MNIST images survive every attack of someone who knows the whole pipeline, "
-        "at Linf ε 0.30 [68.4, 74.1]"
+        "713 of 1,000 MNIST images survive every attack through the whole pipeline, at Linf ε 0.30"
     )
+    assert opening.fate == "71.3\u00a0% robust [68.4, 74.1]"
     assert (opening.sign, opening.tone, opening.reasons) == ("✓", "sound", "")
 
 
@@ -47,11 +48,11 @@ def test_what_is_attacked_is_named(case: Cases, samples: Samples, evaluation: Ru
     bare, free = openings(
         evaluation(cases=(case(samples(20, defended=False), norm="L2", eps=2.0), case(norm="none", eps=0.0)))
     )
-    assert "someone who knows the classifier, at L2 ε 2 [" in bare.headline
-    assert bare.unaware == ""
-    assert "of a kind that no ball describes" in free.headline
+    assert bare.headline.endswith("every attack on the classifier, at L2 ε 2")
+    assert bare.oblivious == ""
+    assert "outside any ball" in free.headline
     assert "ε" not in free.headline
-    assert "that is no robustness" in free.unaware
+    assert "that is no robustness" in free.oblivious
 
 
 def test_no_more_than_chance_is_no_praise(case: Cases, evaluation: Runs) -> None:
@@ -69,8 +70,8 @@ def test_nothing_can_be_lower_than_nothing(verdict: Verdict, case: Cases, evalua
 
 
 def test_where_checks_failed_what_is_proved_bounds_the_doubt(case: Cases, failed: Check, evaluation: Runs) -> None:
-    bracket = Bracket(certified=700, attacked=713)
-    (opening,) = openings(evaluation(cases=(case(n=1000, kept=713, bracket=bracket, checks=(failed,)),)))
+    interval = CertifiedInterval(certified=700, attacked=713)
+    (opening,) = openings(evaluation(cases=(case(n=1000, kept=713, certified_interval=interval, checks=(failed,)),)))
     assert (
         opening.caveat == "Checks failed, yet no better attack could take more than 1.3\u00a0% of the images from it."
     )
@@ -83,8 +84,8 @@ def test_a_figure_that_nobody_checked_is_not_called_sound(case: Cases, evaluatio
 
 
 def test_checks_that_do_not_apply_count_as_nothing(case: Cases, failed: Check, evaluation: Runs) -> None:
-    passed = replace(failed, outcome="pass")
-    idle = replace(failed, outcome="not applicable")
+    passed = replace(failed, outcome=CheckOutcome.PASS)
+    idle = replace(failed, outcome=CheckOutcome.NOT_APPLICABLE)
     cases = (case(checks=(passed, idle)), case(checks=(passed,) * 3), case(checks=(idle, failed, passed)))
     told = [opening.checked for opening in openings(evaluation(cases=cases))]
     assert told == [
@@ -95,13 +96,13 @@ def test_checks_that_do_not_apply_count_as_nothing(case: Cases, failed: Check, e
 
 
 def test_what_is_proved_is_told(case: Cases, evaluation: Runs) -> None:
-    brackets = (
-        Bracket(certified=100, attacked=120),
-        Bracket(certified=0, attacked=120),
-        Bracket(certified=None, attacked=120, why="a stage without bounds."),
-        Bracket(certified=None, attacked=120),
+    intervals = (
+        CertifiedInterval(certified=100, attacked=120),
+        CertifiedInterval(certified=0, attacked=120),
+        CertifiedInterval(certified=None, attacked=120, why="a stage without bounds."),
+        CertifiedInterval(certified=None, attacked=120),
     )
-    told = [o.proved for o in openings(evaluation(cases=tuple(case(bracket=one) for one in brackets)))]
+    told = [o.proved for o in openings(evaluation(cases=tuple(case(certified_interval=one) for one in intervals)))]
     assert told == [
         "Proved: no attack whatever brings this below 50.0\u00a0%.",
         "No image could be proved.",
@@ -122,26 +123,27 @@ def test_titles_tell_cases_apart(case: Cases, evaluation: Runs) -> None:
 
 def test_verdicts_are_counted(case: Cases, evaluation: Runs) -> None:
     run = evaluation(cases=(case(), case(), case(verdict=INFLATED), case(verdict=UNSURE)))
-    assert tally(run) == "4 figures: 2 hold up, 1 is inflated and 1 is in doubt."
+    assert tally(run) == "4 figures: 2 are trusted, 1 is inflated and 1 is in doubt."
     assert tally(evaluation()) == ""
 
 
-def test_the_terminal_gets_headline_verdict_bracket_and_failures(case: Cases, failed: Check, evaluation: Runs) -> None:
+def test_the_terminal_gets_figure_verdict_proofs_and_failures(case: Cases, failed: Check, evaluation: Runs) -> None:
     x_adv = case(verdict=INFLATED, checks=(failed,), worst=50, classifier="x")
     lines = summary(evaluation(cases=(x_adv, case())))
-    assert lines[0].endswith("]")
-    assert "seem to survive" in lines[0]
-    assert lines[1] == (
-        "  ✗ inflated: transfer broke 42; more steps took 3 points. Do not quote this figure: the truth is lower."
+    assert re.fullmatch(
+        r"[\d.]+ % robust \[[\d., ]+\]. ✗ Figure inflated: transfer broke 42; more steps took 3 points.", lines[0]
     )
-    assert "25.0 % are read right in each of several looks" in lines[2]
-    assert lines[3].startswith("  Proved: no attack whatever")
-    assert lines[4] == "  ✗ check failed: transfer: 42 of 713 survivors broke."
-    assert lines[6].startswith("  ✓ holds up. No check found")
+    assert "seem to survive" in lines[1]
+    assert lines[2] == "  Do not quote this figure: the truth is lower."
+    assert "of 25.0 % each of several answers" in lines[3]
+    assert lines[4].startswith("  Proved: no attack whatever")
+    assert lines[5] == "  ✗ check failed: transfer: 42 of 713 survivors broke."
+    assert lines[6].endswith("✓ Figure trusted.")
+    assert lines[8].startswith("  No check found")
     assert summary(evaluation()) == []
 
 
 def test_a_terminal_obeys_no_name(case: Cases, evaluation: Runs) -> None:
     lines = summary(evaluation(cases=(case(dataset="\x1b[31mred\nline\u202e"),)))
     assert all(line.isprintable() for line in lines)
-    assert "[31mred line images" in lines[0]
+    assert "[31mred line images" in lines[1]

@@ -90,7 +90,7 @@ def test_a_page_survives_the_run_folder(study: Evaluation, page: str, tmp_path: 
 
 
 def test_names_from_outside_stay_text(row: Rows, picture: Pictures, evaluation: Runs, outline: Outlines) -> None:
-    names = {"dataset": HOSTILE, "classifier": HOSTILE, "defence": HOSTILE, "attack": HOSTILE, "protocol": HOSTILE}
+    names = {"dataset": HOSTILE, "classifier": HOSTILE, "defence": HOSTILE, "attack": HOSTILE}
     rows = [row(**names, table=table, eps=eps, note=HOSTILE) for table in ("1a", "2", "x") for eps in (0.0, 0.1, 0.2)]
     shown = picture(0.1, **names, label=HOSTILE, readings=((HOSTILE, 1.0), (HOSTILE + "?", 0.5), (HOSTILE, 0.5)))
     settings = {"command": HOSTILE, HOSTILE: {HOSTILE: [HOSTILE]}}

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from steelman.records import Bracket, Case, Sample
-from steelman.report.ladder import bracket, contradiction, description, fall, methods, rungs, zones
+from steelman.records import Case, CertifiedInterval, Fate, Sample
+from steelman.report.ladder import contradiction, description, fall, interval, methods, rungs, zones
 
 Cases = Callable[..., Case]
 Samples = Callable[..., list[Sample]]
@@ -15,7 +15,13 @@ Samples = Callable[..., list[Sample]]
 
 def counted(case: Cases, certified: int | None, attacked: int, clean: int, n: int = 100) -> Case:
     """A case with these counts."""
-    return case(n=n, clean=clean, static=clean, kept=attacked, bracket=Bracket(certified=certified, attacked=attacked))
+    return case(
+        n=n,
+        clean=clean,
+        static=clean,
+        kept=attacked,
+        certified_interval=CertifiedInterval(certified=certified, attacked=attacked),
+    )
 
 
 def test_every_figure_that_there_is_has_a_rung(case: Cases, samples: Samples) -> None:
@@ -35,12 +41,12 @@ def test_every_figure_that_there_is_has_a_rung(case: Cases, samples: Samples) ->
 @pytest.mark.parametrize(
     ("certified", "attacked", "clean", "ends"),
     [
-        (40, 71, 99, {"proved": 40, "open": 31, "broken": 28, "misread": 1}),
-        (None, 71, 99, {"open": 71, "broken": 28, "misread": 1}),
+        (40, 71, 99, {Fate.CERTIFIED: 40, Fate.SURVIVED: 31, Fate.BROKEN: 28, Fate.MISCLASSIFIED: 1}),
+        (None, 71, 99, {Fate.SURVIVED: 71, Fate.BROKEN: 28, Fate.MISCLASSIFIED: 1}),
         (0, 0, 100, {"broken": 100}),
-        (100, 100, 100, {"proved": 100}),
-        (0, 0, 0, {"misread": 100}),
-        (80, 71, 99, {"proved": 71, "broken": 28, "misread": 1}),
+        (100, 100, 100, {Fate.CERTIFIED: 100}),
+        (0, 0, 0, {Fate.MISCLASSIFIED: 100}),
+        (80, 71, 99, {Fate.CERTIFIED: 71, Fate.BROKEN: 28, Fate.MISCLASSIFIED: 1}),
     ],
 )
 def test_every_image_comes_to_one_end(
@@ -57,11 +63,11 @@ def test_more_proved_than_survives_is_called_out(case: Cases) -> None:
     assert "72 images are said to be proved and only 71 survive" in contradiction(counted(case, 72, 71, 99))
 
 
-def test_the_bracket_reads_as_an_interval(case: Cases) -> None:
-    assert bracket(counted(case, 40, 71, 99)) == "[40.0, 71.0]"
-    assert methods(case(bracket=Bracket(certified=3, attacked=5, methods=(("ibp", 1000), ("crown", 2))))) == (
-        "ibp 1,000, crown 2"
-    )
+def test_what_the_truth_lies_between_reads_as_an_interval(case: Cases) -> None:
+    assert interval(counted(case, 40, 71, 99)) == "[40.0, 71.0]"
+    assert methods(
+        case(certified_interval=CertifiedInterval(certified=3, attacked=5, methods=(("ibp", 1000), ("crown", 2))))
+    ) == ("ibp 1,000, crown 2")
 
 
 def test_what_knowing_the_defence_costs_is_told(case: Cases, samples: Samples) -> None:

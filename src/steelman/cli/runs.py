@@ -54,7 +54,7 @@ def _list(options: argparse.Namespace) -> int:
     if not found:
         console.print(f"no runs below {options.folder}")
         return 0
-    table = Table("run", "began", "pipeline", "threat", "survive", "verdict")
+    table = Table("run", "began", "pipeline", "threat", "robust", "verdict")
     for one in found:
         for cells in _lines(one):
             table.add_row(*map(Text, cells))
@@ -69,7 +69,8 @@ def _lines(one: Summary) -> list[tuple[str, ...]]:
     if not one.cases:
         return [(one.folder, one.began, one.title + state, "", "", "")]
     return [
-        (one.folder, one.began, one.title + state, _threat(case), _kept(case), case.verdict.word) for case in one.cases
+        (one.folder, one.began, one.title + state, _threat(case), _robust(case), case.verdict.word)
+        for case in one.cases
     ]
 
 
@@ -82,11 +83,10 @@ def _show(options: argparse.Namespace) -> int:
 
     for case in cases(options.folder):
         defence = "" if case.defence == "none" else f" behind {case.defence}"
-        console.print(
-            f"{case.classifier}{defence} on {case.dataset}, {_threat(case)}: {_kept(case)} of {case.n} survive"
-        )
-        console.print(f"  {case.verdict.sentence}")
-        table = Table("attack", "way", "tried", "broke", "passes ahead", "passes back", "seconds")
+        verdict = case.verdict.sentence
+        console.print(f"{case.classifier}{defence} on {case.dataset}, {_threat(case)}, {case.n:,} images")
+        console.print(f"  {_robust(case)} robust. {verdict[0].upper()}{verdict[1:]}.")
+        table = Table("attack", "gradient path", "tried", "broke", "forward passes", "backward passes", "seconds")
         for one in case.breakers:
             cells = (one.attack, one.through or "made on the bare classifier", f"{one.tried:,}", f"{one.broke:,}")
             table.add_row(*map(Text, (*cells, f"{one.forwards:,}", f"{one.backwards:,}", f"{one.seconds:.0f}")))
@@ -102,7 +102,7 @@ def _compare(options: argparse.Namespace) -> int:
     from steelman.cli.console import console
     from steelman.evaluation.storing.runs import compared
 
-    table = Table("threat", "images", "both survive", "only the first", "only the second", "neither", "p (McNemar)")
+    table = Table("threat", "images", "both robust", "only the first", "only the second", "neither", "p (McNemar)")
     for one in compared(options.first, options.second):
         counts = (one.n, one.both, one.first, one.second, one.neither)
         table.add_row(f"{one.norm} {one.eps:g}", *(f"{count:,}" for count in counts), f"{one.p:.3g}")
@@ -123,5 +123,5 @@ def _threat(case: Case) -> str:
     return "no ball" if case.norm == "none" else f"{case.norm} {case.eps:g}"
 
 
-def _kept(case: Case) -> str:
+def _robust(case: Case) -> str:
     return f"{case.kept / max(1, case.n):.1%}"

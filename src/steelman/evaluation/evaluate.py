@@ -22,7 +22,7 @@ from steelman.evaluation.running.runner import Observer, Options, Runner
 from steelman.evaluation.storing.assembly import build_records
 from steelman.evaluation.storing.store import Store, of_tensor
 from steelman.pipeline import wrapped
-from steelman.records import Check, Evaluation
+from steelman.records import Check, Evaluation, build
 from steelman.weights import digest
 
 
@@ -155,8 +155,8 @@ def _plain(group: ThreatGroup, attacker: Attacker, classes: int) -> dict[str, An
 def _judge(store: Store, groups: tuple[ThreatGroup, ...]) -> None:
     cases, _ = build_records(store)
     for group, case in zip(groups, cases, strict=True):
-        found = [Check(**one) for one in store.fact(group.place, "checks") or ()]
-        judged = checks.verdict(found, n=case.n, kept=case.kept, proved=case.bracket.certified or 0)
+        found = build(tuple[Check, ...], store.fact(group.place, "checks") or ())
+        judged = checks.verdict(found, n=case.n, kept=case.kept, proved=case.certified_interval.certified or 0)
         store.keep(group.place, "verdict", asdict(judged))
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from steelman.attacks import Progress
 from steelman.data import Images
 from steelman.evaluation.intervals import clopper_pearson
-from steelman.records import Row
+from steelman.records import Protocol, Row
 from steelman.victim import Abstention, Mode, Victim
 
 Observer = Callable[[Progress], None]
@@ -85,11 +85,12 @@ def on(model: nn.Module, images: Images) -> tuple[Tensor, Tensor]:
     return images.x.to(device), images.y.to(device)
 
 
-def row(correct: Tensor, **fields: object) -> Row:
+def row(correct: Tensor, **fields: Any) -> Row:
     """Returns the record of a cell: accuracy and its interval from (N,) bool, the rest as given."""
     n, hits = len(correct), int(correct.sum())
     low, high = clopper_pearson(hits, n)
-    return Row(n=n, accuracy=hits / n, ci_low=low, ci_high=high, **fields)  # type: ignore[arg-type]
+    fields["protocol"] = Protocol(fields["protocol"])
+    return Row(n=n, accuracy=hits / n, ci_low=low, ci_high=high, **fields)
 
 
 def latency(model: nn.Module, x: Tensor, *, warm_up: int = 30, runs: int = 200) -> float:

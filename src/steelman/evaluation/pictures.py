@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from steelman.data import Images
 from steelman.evaluation.measure import probabilities
+from steelman.evaluation.storing.journal import StepKind
 from steelman.evaluation.storing.store import Store
 from steelman.pipeline import Pipeline
-from steelman.records import Case, Picture, Sample
+from steelman.records import Case, Fate, Picture, Protocol, Sample
 from steelman.victim import Victim
 
 
@@ -28,7 +29,7 @@ def picture(
     defence: str,
     attack: str,
     eps: float,
-    protocol: str,
+    protocol: Protocol,
     role: str = "",
     norm: str = "Linf",
 ) -> Picture:
@@ -97,7 +98,7 @@ def pictured(
                         defence=case.defence,
                         attack=attack,
                         eps=case.eps,
-                        protocol="adaptive",
+                        protocol=Protocol.ADAPTIVE,
                         role=role,
                         norm=case.norm,
                     )
@@ -106,9 +107,9 @@ def pictured(
 
 
 def _chosen(case: Case, most: int) -> list[tuple[Sample, str]]:
-    broken = [sample for sample in case.samples if sample.clean and not sample.kept]
+    broken = [sample for sample in case.samples if sample.fate is Fate.BROKEN]
     broken.sort(key=lambda sample: (math.inf if sample.distance is None else sample.distance, sample.index))
-    holding = [sample for sample in case.samples if sample.kept and not sample.certified]
+    holding = [sample for sample in case.samples if sample.fate is Fate.SURVIVED]
     holding.sort(key=lambda sample: (-sample.margin, sample.index))
     first = [(sample, "broken by the smallest change") for sample in broken[:most]]
     return first + [(sample, "survives, nearest to breaking") for sample in holding[:most]]
@@ -116,7 +117,7 @@ def _chosen(case: Case, most: int) -> list[tuple[Sample, str]]:
 
 def _worst(store: Store, place: int, sample: Sample) -> tuple[Tensor | None, str]:
     """The image that broke a sample, or the one that came nearest, and the attack that made it."""
-    steps = [step for step in store.steps(place) if step.protocol not in ("certificate", "static")]
+    steps = [step for step in store.steps(place) if step.kind not in (StepKind.CERTIFICATE, StepKind.STATIC)]
     nearest: tuple[Tensor | None, str] = None, "none"
     for step in steps:
         x_adv = store.image(step, sample.index)

@@ -1,20 +1,20 @@
 """What a measurement found, as plain records: no torch here, so that a report can be drawn anywhere."""
 
 from steelman.records.cases import (
-    Bracket,
     Breaker,
     Case,
+    CertifiedInterval,
     Check,
     Curve,
-    Outcome,
     Sample,
     Stage,
     Verdict,
-    Word,
 )
 from steelman.records.detections import Detection
-from steelman.records.evaluation import SCHEMA, Evaluation, read
+from steelman.records.evaluation import SCHEMA, Evaluation
+from steelman.records.kinds import CheckOutcome, Fate, GradientKind, Protocol, Trust
 from steelman.records.pictures import OURS, PAPERS, Features, Layer, Picture
+from steelman.records.reading import build, read
 from steelman.records.rows import NEVER_SEEN, WORST, Row
 
 __all__ = [
@@ -23,21 +23,25 @@ __all__ = [
     "PAPERS",
     "SCHEMA",
     "WORST",
-    "Bracket",
     "Breaker",
     "Case",
+    "CertifiedInterval",
     "Check",
+    "CheckOutcome",
     "Curve",
     "Detection",
     "Evaluation",
+    "Fate",
     "Features",
+    "GradientKind",
     "Layer",
-    "Outcome",
     "Picture",
+    "Protocol",
     "Row",
     "Sample",
     "Stage",
+    "Trust",
     "Verdict",
-    "Word",
+    "build",
     "read",
 ]

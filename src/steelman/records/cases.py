@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-Outcome = Literal["pass", "fail", "not applicable"]
-Word = Literal["holds up", "inflated", "cannot tell"]
+from steelman.records.kinds import CheckOutcome, Fate, GradientKind, Protocol, Trust
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,10 +12,10 @@ class Sample:
     """What became of one image under one threat.
 
     index: its place in the data set.  label: its class by name.
-    clean: read right unattacked.  static: read right after every attack made on the bare classifier; None where there
-    is no defence.  kept: survives everything that was tried.
+    clean: classified correctly unattacked.  static: the same after every attack made on the bare classifier; None where
+    there is no defence.  kept: survives everything that was tried.
     certified: no change inside the threat can break it; None where nobody tried to prove it.
-    by: what broke it, "" where nothing did, "misread" where nothing had to.
+    by: the attack that broke it, "" where none did or none had to.
     margin: of its worst image, in logits, positive where broken.
     distance: the smallest change that is known to break it, whatever found it, None where none is known.
     forwards, backwards: passes of the pipeline spent on it.  seed: of its random streams.
@@ -36,6 +34,15 @@ class Sample:
     backwards: int
     seed: int
 
+    @property
+    def fate(self) -> Fate:
+        """What became of it."""
+        if not self.clean:
+            return Fate.MISCLASSIFIED
+        if not self.kept:
+            return Fate.BROKEN
+        return Fate.CERTIFIED if self.certified else Fate.SURVIVED
+
 
 @dataclass(frozen=True, kw_only=True)
 class Breaker:
@@ -43,14 +50,14 @@ class Breaker:
 
     attack: its name.  through: how it went through the pipeline, as in "the whole pipeline", or "BPDA: 0 (Quantise) as
     the identity".
-    protocol: "static" where it was made on the bare classifier, else "adaptive".
+    protocol: static where it was made on the bare classifier, else adaptive.
     tried: images that it was made on.  broke: of those.  forwards, backwards: passes of the pipeline on all of them.
     seconds: how long it took.  parts: of a cascade, (name, images that it broke), in the order of most.
     """
 
     attack: str
     through: str
-    protocol: str
+    protocol: Protocol
     tried: int
     broke: int
     forwards: int
@@ -64,7 +71,7 @@ class Curve:
     """Accuracy against eps under everything that was found, never rising.
 
     points: (eps, accuracy, ci_low, ci_high), the first at eps 0.  chance: the largest class's share of these images.
-    median: the smallest change that breaks half of the images that are read right; None where less than half broke.
+    median: the smallest change that breaks half of the images that are classified correctly; None where less broke.
     """
 
     points: tuple[tuple[float, float, float, float], ...]
@@ -77,26 +84,24 @@ class Check:
     """One reason to trust a figure or not.
 
     name: a short name, as in "black box".  claim: what holds of an honest figure, in a sentence.
-    outcome: "pass", "fail" or "not applicable".  measured: what was found, with its numbers, in a sentence.
-    says: what a failure makes of the verdict.
+    measured: what was found, with its numbers, in a sentence.  on_fail: what a failure makes of the verdict.
     """
 
     name: str
     claim: str
-    outcome: Outcome
+    outcome: CheckOutcome
     measured: str
-    says: Word = "inflated"
+    on_fail: Trust = Trust.INFLATED
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """Whether a figure can be trusted.
 
-    word: "holds up", "inflated" (the truth is lower) or "cannot tell".  reasons: a clause for each, as they follow a
-    colon.
+    reasons: a clause for each, as they follow a colon.
     """
 
-    word: Word
+    word: Trust
     reasons: tuple[str, ...] = ()
 
     @property
@@ -106,8 +111,8 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bracket:
-    """What the truth lies between: at least `certified` of n images hold, at most `attacked`.
+class CertifiedInterval:
+    """What the truth lies between: at least `certified` of n images survive any attack, at most `attacked`.
 
     methods: (name, images that it proved) in the order they were tried, as in ("crown-ibp", 812).
     why: where nothing could be proved, the reason in a sentence; else "".
@@ -123,16 +128,16 @@ class Bracket:
 class Stage:
     """One stage of a pipeline, and how the attacker who knows it went through.
 
-    name: its place and type, as in "0 (JPEG)".  gradient: "exact", "none", "zero" or "NaN" on most images.
+    name: its place and type, as in "0 (JPEG)".  gradient: on most images.
     share: images on which it has a usable gradient, in [0, 1].  random: whether it answers differently when it is
-    asked twice.  way: what the attacker did about it, in words.
+    asked twice.  gradient_path: what the attacker did about it, in words.
     """
 
     name: str
-    gradient: str
+    gradient: GradientKind
     share: float
     random: bool
-    way: str
+    gradient_path: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,10 +146,12 @@ class Case:
 
     dataset, classifier, defence: as in a row; defence "none" for a bare classifier.
     norm, eps: the threat; norm "none" and eps 0 for attacks that no ball describes.
-    n: images.  clean, static, kept: of those, read right unattacked, after attacks made on the bare classifier (None
-    where there is no defence), and after everything.  ci_low, ci_high: of kept / n, 95 %, Clopper-Pearson.
-    worst: of a random pipeline, images that were read right in each of several looks at their worst image; else None.
-    spent: passes back of the whole evaluation of this case.  full: what every attack on every image would have taken.
+    n: images.  clean, static, kept: of those, classified correctly unattacked, after attacks made on the bare
+    classifier (None where there is no defence), and after everything.
+    ci_low, ci_high: of kept / n, 95 %, Clopper-Pearson.
+    worst: of a random pipeline, images that were classified correctly in each of several looks at their worst image;
+    else None.
+    spent: backward passes of all attacks of this case.  full: what every attack on every image would have taken.
     """
 
     dataset: str
@@ -162,7 +169,7 @@ class Case:
     spent: int
     full: int
     verdict: Verdict
-    bracket: Bracket
+    certified_interval: CertifiedInterval
     curve: Curve | None
     checks: tuple[Check, ...]
     breakers: tuple[Breaker, ...]

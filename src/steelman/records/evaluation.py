@@ -6,8 +6,6 @@ A run folder holds `results.json` and, where there are pictures, `pictures.npz` 
 from __future__ import annotations
 
 import json
-import math
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from io import BytesIO
@@ -16,14 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from steelman.errors import InputError
 from steelman.files import put_bytes
-from steelman.records.cases import Bracket, Breaker, Case, Check, Curve, Sample, Stage, Verdict
+from steelman.records.cases import Case, Sample
 from steelman.records.detections import Detection
-from steelman.records.pictures import Features, Layer, Picture
+from steelman.records.pictures import Features, Picture
 from steelman.records.rows import Row
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,61 +85,6 @@ class Evaluation:
         return f"<{type(self).__name__} {self.title!r}, rows: {len(self.rows)}, cases: {len(self.cases)}{verdicts}>"
 
 
-def read(folder: Path | str) -> Evaluation:
-    """Returns the evaluation that a run folder holds.
-
-    Raises InputError if there is none, or one of another schema.
-    """
-    path = Path(folder) / "results.json"
-    if not path.is_file():
-        raise InputError(f"expected a run folder with results.json, found none in {folder}")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
-            raise InputError(f"expected results of schema {SCHEMA} in {path}, got {content['schema']}: run it again")
-        rows = tuple(_row(row) for row in content["rows"])
-        pictures = _pictures(path.with_name("pictures.npz"), content.get("pictures", []))
-        features = _features(path.with_name("features.npz"), content.get("features", []))
-        return Evaluation(
-            title=content["title"],
-            rows=rows,
-            pictures=pictures,
-            features=features,
-            detections=tuple(_detection(one) for one in content.get("detections", [])),
-            cases=tuple(_case(one) for one in content.get("cases", [])),
-            settings=content["settings"],
-            versions=content["versions"],
-            notes=tuple(content["notes"]),
-            seconds=content["seconds"],
-        )
-    except InputError:
-        raise
-    except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"expected the results of a run in {path}, got a damaged or other file ({error})") from None
-
-
-def _row(content: dict[str, Any]) -> Row:
-    for name in ("eps", "n", "accuracy", "ci_low", "ci_high", "published", "latency_ms"):
-        value = content.get(name)
-        if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
-            raise ValueError(f"{name} is {value!r}")
-    return Row(**content)
-
-
-def _detection(content: dict[str, Any]) -> Detection:
-    return Detection(**{**content, "curve": tuple((float(false), float(true)) for false, true in content["curve"])})
-
-
-def _pictures(path: Path, listed: list[dict[str, Any]]) -> tuple[Picture, ...]:
-    if not listed:
-        return ()
-    with np.load(path, allow_pickle=False) as arrays:
-        return tuple(
-            Picture(**{**entry, "readings": tuple(tuple(r) for r in entry["readings"])}, images=arrays[f"picture{i}"])
-            for i, entry in enumerate(listed)
-        )
-
-
 def _arrays(features: tuple[Features, ...]) -> dict[str, Any]:
     arrays: dict[str, Any] = {f"{i}": one.images for i, one in enumerate(features)}
     return arrays | {f"{i}-{j}": layer.maps for i, one in enumerate(features) for j, layer in enumerate(one.layers)}
@@ -156,23 +98,6 @@ def _without_arrays(features: Features) -> dict[str, Any]:
     return plain
 
 
-def _features(path: Path, listed: list[dict[str, Any]]) -> tuple[Features, ...]:
-    if not listed:
-        return ()
-    with np.load(path, allow_pickle=False) as arrays:
-        return tuple(_one_of_features(arrays, i, entry) for i, entry in enumerate(listed))
-
-
-def _one_of_features(arrays: Mapping[str, Any], i: int, entry: dict[str, Any]) -> Features:
-    layers = tuple(
-        Layer(**{**layer, "channels": tuple(layer["channels"])}, maps=arrays[f"{i}-{j}"])
-        for j, layer in enumerate(entry["layers"])
-    )
-    readings = tuple(tuple(tuple(read) for read in pair) for pair in entry["readings"])
-    plain = {**entry, "indices": tuple(entry["indices"]), "labels": tuple(entry["labels"]), "readings": readings}
-    return Features(**{**plain, "layers": layers}, images=arrays[f"{i}"])
-
-
 def _plain(case: Case) -> dict[str, Any]:
     """A case as JSON values, its samples in columns, which is a third of the text."""
     plain = asdict(case)
@@ -180,26 +105,3 @@ def _plain(case: Case) -> dict[str, Any]:
         field.name: [getattr(sample, field.name) for sample in case.samples] for field in fields(Sample)
     }
     return plain
-
-
-def _case(content: dict[str, Any]) -> Case:
-    columns = content["samples"]
-    lines = zip(*(columns[field.name] for field in fields(Sample)), strict=True)
-    names = [field.name for field in fields(Sample)]
-    curve = content["curve"]
-    return Case(
-        **{
-            **content,
-            "verdict": Verdict(word=content["verdict"]["word"], reasons=tuple(content["verdict"]["reasons"])),
-            "bracket": Bracket(
-                **{**content["bracket"], "methods": tuple((name, n) for name, n in content["bracket"]["methods"])}
-            ),
-            "curve": curve and Curve(**{**curve, "points": tuple(tuple(point) for point in curve["points"])}),
-            "checks": tuple(Check(**one) for one in content["checks"]),
-            "breakers": tuple(
-                Breaker(**{**one, "parts": tuple((name, n) for name, n in one["parts"])}) for one in content["breakers"]
-            ),
-            "stages": tuple(Stage(**one) for one in content["stages"]),
-            "samples": tuple(Sample(**dict(zip(names, line, strict=True))) for line in lines),
-        }
-    )

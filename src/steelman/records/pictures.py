@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from steelman.records.kinds import Protocol
+
 PAPERS, OURS = "the paper's purifier", "our purifier"
 """The roles of pictures of one image under one attack, which a report sets side by side."""
 
@@ -26,7 +28,7 @@ class Picture:
     defence: str
     attack: str
     eps: float
-    protocol: str
+    protocol: Protocol
     index: int
     label: str
     images: NDArray[np.uint8]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from steelman.records.kinds import Protocol
+
 WORST = "worst of all"
 """The attack of a row that counts what survives every other of its threat."""
 
@@ -17,7 +19,7 @@ class Row:
 
     table: "1a", "1b", "2", "3" of the paper, "defences", "holds", "breadth", "training", "ablation" or
     "evaluate".
-    protocol: "as-published", "static", "adaptive", or "certified" for the share that is proved to hold.
+    protocol: certified for the share that is proved to hold.
     norm: of the attack, "Linf", "L2", "L1" or "L0"; "none" for one that no ball describes, whose eps is 0.
     n: images measured; 0 and no accuracy where only a published figure stands.  ci_low, ci_high: 95 %, Clopper-Pearson.
     published: the paper's figure.
@@ -32,7 +34,7 @@ class Row:
     defence: str
     attack: str
     eps: float
-    protocol: str
+    protocol: Protocol
     n: int
     accuracy: float | None
     ci_low: float | None

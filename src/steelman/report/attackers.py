@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from steelman.records import Breaker, Case
+from steelman.records import Breaker, Case, Protocol
 from steelman.report import formatting
 
 
@@ -14,13 +14,13 @@ class Attempt:
 
     parts: of a cascade, how many images each part broke.  tried, broke: images.  reach, share: both as percent of all
     images of the case, for a bar.
-    passes: forward and back, for all images.
+    forwards, backwards: passes, for all images.
     """
 
     attack: str
     parts: str
     through: str
-    protocol: str
+    protocol: Protocol
     tried: str
     broke: str
     reach: float
@@ -62,19 +62,19 @@ def attempts(case: Case) -> tuple[Attempt, ...]:
 
 def hardest(case: Case) -> tuple[str, str]:
     """Returns the name of the adaptive attack that broke most and what to say of it; "" where none broke anything."""
-    known = [one for one in case.breakers if one.protocol == "adaptive" and one.broke]
+    known = [one for one in case.breakers if one.protocol == Protocol.ADAPTIVE and one.broke]
     total = sum(one.broke for one in known)
     others = max(0, case.clean - case.kept - total)
     also = (
         f"{formatting.counted(others, 'image')}{' more' * bool(known)} {'is' if others == 1 else 'are'} known to break "
-        "by what others found: at a smaller ε, on the way to the curve, or without knowing the pipeline."
+        "by what others found: at a smaller ε, for the curve, or by an attacker who does not know the pipeline."
     )
     if not known:
         return "", also if others else "No attack broke anything."
     most = max(known, key=lambda one: one.broke)
     said = (
-        f"broke most: {most.broke:,} of the {formatting.counted(total, 'image')} broken by those who know the pipeline."
-        " An attack is made on what those before it left whole."
+        f"broke most: {most.broke:,} of the {formatting.counted(total, 'image')} broken by attackers who know the "
+        "pipeline. An attack is made on what those before it did not break."
     )
     return formatting.attack(most.attack), f"{said} {also}" if others else said
 
@@ -98,7 +98,7 @@ def _attempt(one: Breaker, n: int) -> Attempt:
     return Attempt(
         attack=formatting.attack(one.attack),
         parts=", ".join(f"{name.removeprefix(f'{one.attack}/')} {count:,}" for name, count in one.parts),
-        through=one.through or ("the bare classifier" if one.protocol == "static" else formatting.MISSING),
+        through=one.through or ("the bare classifier" if one.protocol == Protocol.STATIC else formatting.MISSING),
         protocol=one.protocol,
         tried=f"{one.tried:,}",
         broke=f"{one.broke:,}",

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from steelman.records import Case, Check, Evaluation, Stage
+from steelman.records import Case, Check, CheckOutcome, Evaluation, GradientKind, Stage
 from steelman.report import attackers, eps_curve
 from steelman.report.classes import SHOWN, classes, ranked
 from steelman.report.headline import Opening, openings
 from steelman.report.ladder import Rung, Zone, rungs, zones
 from steelman.report.table import Table
 
-_ORDER = {"fail": 0, "pass": 1}
+_ORDER = {CheckOutcome.FAIL: 0, CheckOutcome.PASS: 1}
 _USABLE = 0.5
 
 
@@ -22,7 +22,7 @@ class Block:
 
     key: what the ids of its parts start with.  curve: an SVG element, "" for none.
     worst, others: lines of the table of classes, those that are shown at once and those behind a fold.
-    ranked: whether the first of them keeps less than the last.
+    ranked: whether the first of them is less robust than the last.
     """
 
     key: str
@@ -51,7 +51,7 @@ class Block:
     def _parts(self) -> Iterator[tuple[str, str, object]]:
         yield "sides", "Static against adaptive" if self.case.static is not None else "Clean against attacked", True
         yield "checks", "Trust checks", True
-        yield "bracket", "Bracket", True
+        yield "interval", "Certified–attacked interval", True
         yield "curve", "Curve", self.curve
         yield "breakers", "What broke it", self.attempts
         yield "cost", "Cost", self.attempts or self.case.full
@@ -71,7 +71,7 @@ def sorted_checks(checks: Sequence[Check]) -> tuple[Check, ...]:
 
 def blocked(stage: Stage) -> bool:
     """Whether a stage hides its gradient from an attacker who does nothing about it."""
-    return stage.gradient != "exact" or stage.share < _USABLE
+    return stage.gradient is not GradientKind.EXACT or stage.share < _USABLE
 
 
 def reruns(evaluation: Evaluation) -> tuple[str, str]:

@@ -13,7 +13,7 @@ SHOWN = 12
 
 
 def classes(case: Case) -> Table | None:
-    """Returns a table with a line for each class, those that keep least first; None without samples.
+    """Returns a table with a line for each class, the least robust first; None without samples.
 
     Every figure is a share of the images of its class, in percent.
     """
@@ -22,33 +22,33 @@ def classes(case: Case) -> Table | None:
         groups.setdefault(sample.label, []).append(sample)
     if not groups:
         return None
-    ordered = sorted(groups.items(), key=lambda group: (_kept(group[1]), _clean(group[1]), _natural(group[0])))
+    ordered = sorted(groups.items(), key=lambda group: (_robust(group[1]), _clean(group[1]), _natural(group[0])))
     defended = any(sample.static is not None for sample in case.samples)
     proved = any(sample.certified is not None for sample in case.samples)
-    headers = ("Class", "Images", "Clean", *(["Static"] * defended), "Kept", *(["Certified"] * proved))
+    headers = ("Class", "Images", "Clean", *(["Static"] * defended), "Robust", *(["Certified"] * proved))
     lines = tuple(_line(label, group, defended, proved) for label, group in ordered)
-    caption = "In percent of each class, the class that keeps least first."
-    if _kept(ordered[0][1]) < _kept(ordered[-1][1]):
+    caption = "In percent of each class, the least robust first."
+    if _robust(ordered[0][1]) < _robust(ordered[-1][1]):
         caption += _worst(*ordered[0])
     return Table("Classes", caption, headers, lines)
 
 
 def ranked(table: Table) -> bool:
-    """Whether the first class of a table keeps less than the last."""
-    kept = table.headers.index("Kept")
-    return table.rows[0][kept] != table.rows[-1][kept]
+    """Whether the first class of a table is less robust than the last."""
+    robust = table.headers.index("Robust")
+    return table.rows[0][robust] != table.rows[-1][robust]
 
 
 def _line(label: str, group: Sequence[Sample], defended: bool, proved: bool) -> tuple[str, ...]:
     static = [_share([sample.static for sample in group])] * defended
     certified = [_share([sample.certified for sample in group])] * proved
-    clean, kept = (_share([getattr(sample, name) for sample in group]) for name in ("clean", "kept"))
-    return label, f"{len(group):,}", clean, *static, kept, *certified
+    clean, robust = (_share([getattr(sample, name) for sample in group]) for name in ("clean", "kept"))
+    return label, f"{len(group):,}", clean, *static, robust, *certified
 
 
 def _worst(label: str, group: Sequence[Sample]) -> str:
-    held = sum(sample.kept for sample in group)
-    return f" The worst class, {label}, keeps {held:,} of {formatting.counted(len(group), 'image')}."
+    survivors = sum(sample.kept for sample in group)
+    return f" Of the least robust class, {label}, {survivors:,} of {formatting.counted(len(group), 'image')} survive."
 
 
 def _share(values: Sequence[bool | None]) -> str:
@@ -56,7 +56,7 @@ def _share(values: Sequence[bool | None]) -> str:
     return f"{100 * formatting.fraction(sum(known), len(known)):.1f}" if known else formatting.MISSING
 
 
-def _kept(group: Sequence[Sample]) -> float:
+def _robust(group: Sequence[Sample]) -> float:
     return formatting.fraction(sum(sample.kept for sample in group), len(group))
 
 

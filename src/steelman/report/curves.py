@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from steelman.records import Evaluation, Row
+from steelman.records import Evaluation, Protocol, Row
 from steelman.report import formatting
 from steelman.report.findings import measured
 
@@ -113,7 +113,7 @@ def _clean(rows: list[Row], attacked: list[Row]) -> list[Row]:
     tables = {row.table for row in attacked}
     clean = [row for row in rows if formatting.is_clean(row)]
     same = [row for row in clean if row.protocol == protocol]
-    other = [row for row in clean if row.protocol == "static" and protocol == "adaptive"]
+    other = [row for row in clean if row.protocol == Protocol.STATIC and protocol == Protocol.ADAPTIVE]
     return sorted(same or other, key=lambda row: row.table not in tables)
 
 
@@ -151,6 +151,4 @@ def _order(pipeline: tuple[str, str]) -> tuple[bool, str, str]:
 
 
 def _protocol_order(row: Row) -> int:
-    return (
-        formatting.PROTOCOLS.index(row.protocol) if row.protocol in formatting.PROTOCOLS else len(formatting.PROTOCOLS)
-    )
+    return formatting.PROTOCOLS.index(row.protocol)

@@ -45,9 +45,14 @@ def keys(case: Case) -> tuple[Key, ...]:
         Key("chance", f"chance: the largest class, {formatting.percent(curve.chance)}"),
     ]
     if curve.median is not None:
-        known.append(Key("median", f"median distance {curve.median:.3g}: half of what is read right is broken there"))
-    if case.bracket.certified is not None:
-        known.append(Key("proved", f"proved there: {_percent(case.bracket.certified, case)}, the bracket above it"))
+        known.append(
+            Key("median", f"median distance {curve.median:.3g}: half of what is classified correctly is broken there")
+        )
+    certified = case.certified_interval.certified
+    if certified is not None:
+        known.append(
+            Key("proved", f"proved there: {_percent(certified, case)}, the certified–attacked interval above it")
+        )
     return tuple(known)
 
 
@@ -104,8 +109,8 @@ def _paint(axes: Axes, case: Case, curve: Curve) -> None:
     if curve.median is not None:
         axes.plot([curve.median], [-3], color=ink, marker="^", markersize=8, clip_on=False, zorder=5)
     attacked = 100 * formatting.fraction(case.kept, case.n)
-    if case.bracket.certified is not None:
-        proved = 100 * formatting.fraction(case.bracket.certified, case.n)
+    if case.certified_interval.certified is not None:
+        proved = 100 * formatting.fraction(case.certified_interval.certified, case.n)
         green = stroke(_PROVED)["color"]
         axes.plot([case.eps] * 2, [proved, attacked], color=green, linewidth=5, alpha=0.35, solid_capstyle="butt")
         axes.plot([case.eps], [proved], color=green, marker="D", markersize=6, zorder=5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from steelman.records import NEVER_SEEN, WORST, Evaluation, Row
+from steelman.records import NEVER_SEEN, WORST, Evaluation, Protocol, Row
 from steelman.report import formatting
 
 COLLAPSE = 0.2
@@ -83,10 +83,15 @@ def collapses(evaluation: Evaluation) -> tuple[str, ...]:
     rows = measured(evaluation.rows)
     falls: dict[tuple[str, str, str], dict[str, tuple[float, str]]] = {}
     for row in rows:
-        if row.protocol != "adaptive" or row.defence == "none" or formatting.is_clean(row) or _told_apart(row, rows):
+        if (
+            row.protocol != Protocol.ADAPTIVE
+            or row.defence == "none"
+            or formatting.is_clean(row)
+            or _told_apart(row, rows)
+        ):
             continue
         unaware = [
-            r for r in rows if r.protocol == "static" and _place(r) == _place(row) and not formatting.is_clean(r)
+            r for r in rows if r.protocol == Protocol.STATIC and _place(r) == _place(row) and not formatting.is_clean(r)
         ]
         same = [r for r in unaware if r.attack == row.attack] or unaware
         fall = max((_value(r) - _value(row) for r in same), default=0.0)
@@ -104,7 +109,7 @@ def _told_apart(row: Row, rows: list[Row]) -> bool:
     """Whether a row only sums up others, each of which is told."""
     if row.attack not in _SUMS:
         return False
-    return any(r.protocol == "adaptive" and r.attack != row.attack and _place(r) == _place(row) for r in rows)
+    return any(r.protocol == Protocol.ADAPTIVE and r.attack != row.attack and _place(r) == _place(row) for r in rows)
 
 
 def _told(falls: dict[str, tuple[float, str]]) -> str:
@@ -114,7 +119,7 @@ def _told(falls: dict[str, tuple[float, str]]) -> str:
 def unmeasured(evaluation: Evaluation) -> tuple[str, ...]:
     """Returns the data sets that have a defended figure and no adaptive one."""
     defended = [r for r in measured(evaluation.rows) if r.defence != "none" and not formatting.is_clean(r)]
-    known = {row.dataset for row in defended if row.protocol == "adaptive"}
+    known = {row.dataset for row in defended if row.protocol == Protocol.ADAPTIVE}
     return tuple(dict.fromkeys(formatting.dataset(row.dataset) for row in defended if row.dataset not in known))
 
 
@@ -137,8 +142,10 @@ def leaks(evaluation: Evaluation) -> tuple[str, ...]:
 
 def _headline(name: str, rows: list[Row]) -> Headline:
     attacked = [row for row in rows if not formatting.is_clean(row)]
-    adaptive = [row for row in attacked if row.protocol == "adaptive" and row.defence != "none"]
-    unaware = [row for row in attacked if row.protocol not in ("adaptive", "certified") and row.defence != "none"]
+    adaptive = [row for row in attacked if row.protocol == Protocol.ADAPTIVE and row.defence != "none"]
+    unaware = [
+        row for row in attacked if row.protocol not in (Protocol.ADAPTIVE, Protocol.CERTIFIED) and row.defence != "none"
+    ]
     chosen = min(unaware, key=lambda row: _preference(row, adaptive), default=None)
     first = min((_rank(row) for row in adaptive), default=0)
     twins = [row for row in adaptive if (_rank(row) == first if chosen is None else _place(row) == _place(chosen))]
@@ -156,7 +163,7 @@ def _first(rows: list[Row], anchor: Row | None) -> Row | None:
 
     def distance(row: Row) -> tuple[bool, bool, bool]:
         other = anchor is not None and row.classifier != anchor.classifier
-        return other, anchor is not None and row.protocol != anchor.protocol, row.protocol != "static"
+        return other, anchor is not None and row.protocol != anchor.protocol, row.protocol != Protocol.STATIC
 
     return min(rows, key=distance, default=None)
 
@@ -169,7 +176,7 @@ def _rank(row: Row) -> int:
 def _preference(row: Row, adaptive: list[Row]) -> tuple[bool, bool, bool, bool, bool, int, float]:
     """Sorts first what a headline should show: static, with an adaptive twin, PGD at .15, our own defence."""
     return (
-        row.protocol == "as-published",
+        row.protocol == Protocol.AS_PUBLISHED,
         row.norm != "Linf",
         not any(_place(row) == _place(twin) for twin in adaptive),
         row.attack != "pgd" or abs(row.eps - 0.15) > 1e-9,

@@ -7,11 +7,11 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from steelman.records import Row
+from steelman.records import Protocol, Row
 
 MISSING = "–"
 PUBLISHED_ONLY = "published, not measured here"
-PROTOCOLS = ("as-published", "static", "adaptive", "certified")
+PROTOCOLS = tuple(Protocol)
 _DATASETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar-10": "CIFAR-10"}
 _ATTACKS = {"none": "no attack", "autoattack": "AutoAttack", "deepfool": "DeepFool"}
 _SHOUTED = {"fgsm", "pgd", "bim", "apgd", "cw", "jsma", "mifgsm"}
@@ -45,7 +45,8 @@ def figure(row: Row) -> str:
     """Returns which figure of a defence a row is, as the head of a column."""
     if is_clean(row):
         return "clean"
-    return {"adaptive": "adaptive worst", "static": f"static, {strength(row)}"}.get(row.protocol, row.protocol)
+    said = {Protocol.ADAPTIVE: "adaptive worst", Protocol.STATIC: f"static, {strength(row)}"}
+    return said.get(row.protocol, row.protocol)
 
 
 def attacked(row: Row) -> str:

@@ -164,5 +164,4 @@ def _side(pictures: Sequence[Picture]) -> int:
 
 
 def _protocol_order(picture: Picture) -> int:
-    known = picture.protocol in formatting.PROTOCOLS
-    return formatting.PROTOCOLS.index(picture.protocol) if known else len(formatting.PROTOCOLS)
+    return formatting.PROTOCOLS.index(picture.protocol)

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from steelman.records import Protocol
+
 _PROTOCOLS = {
-    "as-published": (
+    Protocol.AS_PUBLISHED: (
         "What the paper measured, repeated as its code does it: dropout and batch statistics stay on while the "
         "classifier is attacked and tested, FGSM climbs the raw logit, PGD takes 40 steps of 0.01 and is not "
         "clipped to valid pixels. These figures say whether the paper's method reproduces. They do not say how a "
         "deployed classifier would fare."
     ),
-    "static": (
+    Protocol.STATIC: (
         "The same threat with the mistakes mended: evaluation mode, cross-entropy, every adversarial image inside "
         "both the ε-ball and the range of pixels. The attacker sees the classifier alone and does not know that a "
         "defence stands in front. The figure says how well the defence undoes an attack that was not made for it. "
         "It is never robustness."
     ),
-    "adaptive": (
+    Protocol.ADAPTIVE: (
         "The number that counts. The attacker knows the whole pipeline and differentiates through it, "
         "approximating a stage without a gradient and averaging over a random one. The figure is an upper bound "
         "on robustness: a better attacker can only lower it."
     ),
-    "certified": (
+    Protocol.CERTIFIED: (
         "What is proved: on these images no change inside the ball, by whatever attack, makes the pipeline read "
         "another class. The figure is a lower bound on robustness. Where it is 0 nothing was proved, which says "
         "nothing about attacks."
     ),
 }
-_OTHER = "A protocol that this report does not know. Read it with whoever wrote it, and do not take it for robustness."
 GENERAL = (
     (
         "Intervals",
@@ -62,8 +63,7 @@ GENERAL = (
 )
 
 
-def protocols(names: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """Returns each protocol with what it means, the known ones first and in their order."""
-    there = list(dict.fromkeys(names))
-    known = [(name, words) for name, words in _PROTOCOLS.items() if name in there]
-    return tuple(known + [(name, _OTHER) for name in there if name not in _PROTOCOLS])
+def protocols(names: Iterable[Protocol]) -> tuple[tuple[str, str], ...]:
+    """Returns each protocol with what it means, in their order."""
+    there = set(names)
+    return tuple((name, words) for name, words in _PROTOCOLS.items() if name in there)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from steelman.records import Case, Check, Evaluation
+from steelman.records import Case, Check, CheckOutcome, Evaluation, Trust
 from steelman.report import formatting
 
-_SIGNS = {"holds up": "✓", "inflated": "✗"}
+_SIGNS = {Trust.TRUSTED: "✓", Trust.INFLATED: "✗", Trust.CANNOT_TELL: "?"}
+_TONES = {Trust.TRUSTED: "sound", Trust.INFLATED: "inflated", Trust.CANNOT_TELL: "unsure"}
 _CAVEATS = {
-    "holds up": "No check found a reason to distrust this figure. A better attack could still lower it.",
-    "inflated": "Do not quote this figure: the truth is lower.",
-    "cannot tell": "Do not quote this figure alone: nothing here shows that a better attack would not lower it.",
+    Trust.TRUSTED: "No check found a reason to distrust this figure. A better attack could still lower it.",
+    Trust.INFLATED: "Do not quote this figure: the truth is lower.",
+    Trust.CANNOT_TELL: "Do not quote this figure alone: nothing here shows that a better attack would not lower it.",
 }
 
 
@@ -29,16 +30,26 @@ class Opening:
     @property
     def sign(self) -> str:
         """The verdict as a sign, for those who do not see its colour."""
-        return _SIGNS.get(self.case.verdict.word, "?")
+        return _SIGNS[self.case.verdict.word]
 
     @property
     def tone(self) -> str:
         """The verdict as the name of a style."""
-        return {"✓": "sound", "✗": "inflated"}.get(self.sign, "unsure")
+        return _TONES[self.case.verdict.word]
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the figure can be trusted."""
+        return self.case.verdict.word is Trust.TRUSTED
+
+    @property
+    def verdict(self) -> str:
+        """The verdict's word, as it begins a sentence: "Figure trusted"."""
+        return self.case.verdict.word.capitalize()
 
     @property
     def lost(self) -> bool:
-        """Whether no more than chance is left: a figure that holds up is then no good news."""
+        """Whether no more than chance is left: a figure that is trusted is then no good news."""
         chance = self.case.curve.chance if self.case.curve else 0.0
         return formatting.fraction(self.case.kept, self.case.n) <= chance
 
@@ -50,29 +61,29 @@ class Opening:
     @property
     def caveat(self) -> str:
         """What a reader may do with the figure."""
-        if self.tone == "sound" and not self.checked:
+        if self.trusted and not self.checked:
             return "No check was made on this figure: nothing here says whether it can be trusted."
-        if self.tone == "sound" and self.lost:
+        if self.trusted and self.lost:
             return "The figure can be trusted, the model cannot: no more than chance is left."
         if not self.case.kept:
             return "Nothing survives, so no better attack could lower this figure."
-        if self.tone == "sound" and failures(self.case):
-            unproved = self.case.kept - (self.case.bracket.certified or 0)
+        if self.trusted and failures(self.case):
+            unproved = self.case.kept - (self.case.certified_interval.certified or 0)
             share = formatting.percent(formatting.fraction(unproved, self.case.n))
             return f"Checks failed, yet no better attack could take more than {share} of the images from it."
-        return _CAVEATS.get(self.case.verdict.word, _CAVEATS["cannot tell"])
+        return _CAVEATS[self.case.verdict.word]
 
     @property
-    def unaware(self) -> str:
-        """What is left by someone who does not know of the defence, in a sentence; "" where there is none."""
+    def oblivious(self) -> str:
+        """What is left by an attacker who does not know of the defence, in a sentence; "" where there is none."""
         if self.case.static is None:
             return ""
         share = formatting.percent(formatting.fraction(self.case.static, self.case.n))
-        return f"Someone who does not know of the defence leaves {share}: that is no robustness."
+        return f"Against an attacker who does not know of the defence it is {share}: that is no robustness."
 
     @property
     def figure(self) -> str:
-        """The share that survives, as in "71.3 %"."""
+        """The robust accuracy, as in "71.3 %"."""
         return formatting.percent(formatting.fraction(self.case.kept, self.case.n))
 
     @property
@@ -82,55 +93,59 @@ class Opening:
 
     @property
     def claim(self) -> str:
-        """What the figure says, after the number of images and the name of the data set.
+        """What the figure says, after the numbers of images and the name of the data set.
 
-        A figure that does not hold up only seems to say it, unless it is 0, which nothing can lower.
+        A figure that is not trusted only seems to say it, unless it is 0, which nothing can lower.
         """
         case = self.case
         one = case.n == 1
-        sure = self.tone == "sound" or not case.kept
+        sure = self.trusted or not case.kept
         does = ("survives" if one else "survive") if sure else f"seem{'s' * one} to survive"
-        whole = "the classifier" if case.defence == "none" else "the whole pipeline"
+        target = "on the classifier" if case.defence == "none" else "through the whole pipeline"
         subject = "image" if one else "images"
-        if case.norm == "none":
-            return f"{subject} {does} every attack, of a kind that no ball describes, of someone who knows {whole}"
-        return f"{subject} {does} every attack of someone who knows {whole}, at {formatting.ball(case.norm, case.eps)}"
+        threat = formatting.ball(case.norm, case.eps)
+        return f"{subject} {does} every attack {target}, {threat if case.norm == 'none' else f'at {threat}'}"
 
     @property
     def headline(self) -> str:
         """The figure as one sentence without its verdict, for text that has no styles."""
         name = " ".join(formatting.dataset(self.case.dataset).split())
-        return f"{self.figure} of {self.case.n:,} {name} {self.claim} {self.interval}"
+        return f"{self.case.kept:,} of {self.case.n:,} {name} {self.claim}"
+
+    @property
+    def fate(self) -> str:
+        """What became of the model, as in "71.3 % robust [68.4, 74.1]"."""
+        return f"{self.figure} robust {self.interval}"
 
     @property
     def proved(self) -> str:
         """What a certificate says, in a sentence."""
-        bracket = self.case.bracket
-        if bracket.certified is None:
-            why = bracket.why.strip()
+        interval = self.case.certified_interval
+        if interval.certified is None:
+            why = interval.why.strip()
             return f"Nothing is proved. {why[0].upper()}{why[1:].rstrip('.')}." if why else "Nothing is proved."
-        if not bracket.certified:
+        if not interval.certified:
             return "No image could be proved."
-        share = formatting.percent(formatting.fraction(bracket.certified, self.case.n))
+        share = formatting.percent(formatting.fraction(interval.certified, self.case.n))
         return f"Proved: no attack whatever brings this below {share}."
 
     @property
     def repeated(self) -> str:
-        """What repeated looks of a random pipeline leave, in a sentence; "" where there is none."""
+        """What repeated answers of a random pipeline leave, in a sentence; "" where there is none."""
         if self.case.worst is None:
             return ""
         share = formatting.percent(formatting.fraction(self.case.worst, self.case.n))
-        return f"The pipeline answers at random: {share} are read right in each of several looks at their worst image."
+        return f"The pipeline is random: of {share} each of several answers to their worst image is correct."
 
     @property
     def context(self) -> str:
-        """What is proved, what repeated looks leave and what the attacker who knows nothing leaves, in sentences."""
-        return " ".join(filter(None, (self.proved, self.repeated, self.unaware)))
+        """What is proved, what repeated answers leave and what the oblivious attacker leaves, in sentences."""
+        return " ".join(filter(None, (self.proved, self.repeated, self.oblivious)))
 
     @property
     def checked(self) -> str:
         """How the trust checks went, as in "2 of 9 checks failed"; "" where none applies."""
-        applied = [check for check in self.case.checks if check.outcome != "not applicable"]
+        applied = [check for check in self.case.checks if check.outcome is not CheckOutcome.NOT_APPLICABLE]
         failed = len(failures(self.case))
         if not applied:
             return ""
@@ -143,10 +158,10 @@ def openings(evaluation: Evaluation) -> tuple[Opening, ...]:
 
 
 def tally(evaluation: Evaluation) -> str:
-    """Returns how many figures there are and how many hold up, in a sentence; "" without cases."""
+    """Returns how many figures there are and how many are trusted, in a sentence; "" without cases."""
     words = [opening.tone for opening in openings(evaluation)]
     told = {
-        "sound": ("holds up", "hold up"),
+        "sound": ("is trusted", "are trusted"),
         "inflated": ("is inflated", "are inflated"),
         "unsure": ("is in doubt", "are in doubt"),
     }
@@ -156,17 +171,19 @@ def tally(evaluation: Evaluation) -> str:
 
 def failures(case: Case) -> tuple[Check, ...]:
     """Returns the checks that a case failed."""
-    return tuple(check for check in case.checks if check.outcome == "fail")
+    return tuple(check for check in case.checks if check.outcome is CheckOutcome.FAIL)
 
 
 def summary(evaluation: Evaluation) -> list[str]:
-    """Returns headline, verdict, bracket and failed checks of every case as plain lines, for a terminal.
+    """Returns figure, verdict, proofs and failed checks of every case as plain lines, for a terminal.
 
     An evaluation without cases has none.
     """
     lines: list[str] = []
     for opening in openings(evaluation):
-        lines += [opening.headline, f"  {opening.sign} {opening.case.verdict.sentence}. {opening.caveat}"]
+        because = f": {opening.reasons}" if opening.reasons else ""
+        lines += [f"{opening.fate}. {opening.sign} {opening.verdict}{because}.", f"  {opening.headline}."]
+        lines.append(f"  {opening.caveat}")
         lines += [f"  {opening.repeated}"] if opening.repeated else []
         lines.append(f"  {opening.proved}")
         lines += [f"  ✗ check failed: {check.name}: {check.measured}" for check in failures(opening.case)]

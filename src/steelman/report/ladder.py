@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from steelman.records import Case
+from steelman.records import Case, Fate
 from steelman.report import formatting
 
 
@@ -32,9 +32,9 @@ class Rung:
 
 @dataclass(frozen=True)
 class Zone:
-    """A share of the images that came to the same end.  kind: "proved", "open", "broken" or "misread"."""
+    """A share of the images that came to the same end."""
 
-    kind: str
+    kind: Fate
     name: str
     count: int
     percent: float
@@ -50,9 +50,9 @@ def rungs(case: Case) -> tuple[Rung, ...]:
     low, high = 100 * case.ci_low, 100 * case.ci_high
     known.append(Rung("adaptive", "Adaptive", says, case.kept, _percent(case, case.kept), low, high))
     if case.worst is not None:
-        says = "right in each of several looks at the worst image"
-        known.append(Rung("repeated", "Looked at again", says, case.worst, _percent(case, case.worst)))
-    certified = case.bracket.certified
+        says = "correct in each of several answers to the worst image"
+        known.append(Rung("repeated", "Asked again", says, case.worst, _percent(case, case.worst)))
+    certified = case.certified_interval.certified
     if certified is not None:
         known.append(Rung("certified", "Certified", "no attack whatever", certified, _percent(case, certified)))
     return tuple(known)
@@ -78,39 +78,39 @@ def fall(case: Case) -> str:
 
 def zones(case: Case) -> tuple[Zone, ...]:
     """Returns what became of the images, the proved ones first; the shares add up to all of them."""
-    attacked = min(case.bracket.attacked, case.n)
-    proved = min(case.bracket.certified or 0, attacked)
-    misread = max(0, min(case.n - case.clean, case.n - attacked))
-    whole = "not broken" if case.bracket.certified is None else "neither broken nor proved"
+    attacked = min(case.certified_interval.attacked, case.n)
+    proved = min(case.certified_interval.certified or 0, attacked)
+    misclassified = max(0, min(case.n - case.clean, case.n - attacked))
+    whole = "not broken" if case.certified_interval.certified is None else "neither broken nor proved"
     counts = (
-        ("proved", "proved: nothing inside the threat breaks them", proved),
-        ("open", whole, attacked - proved),
-        ("broken", "broken by an attack", case.n - attacked - misread),
-        ("misread", "misread before any attack", misread),
+        (Fate.CERTIFIED, "proved: nothing inside the threat breaks them", proved),
+        (Fate.SURVIVED, whole, attacked - proved),
+        (Fate.BROKEN, "broken by an attack", case.n - attacked - misclassified),
+        (Fate.MISCLASSIFIED, "misclassified before any attack", misclassified),
     )
     return tuple(Zone(kind, name, count, _percent(case, count)) for kind, name, count in counts if count)
 
 
 def contradiction(case: Case) -> str:
     """Returns what is wrong where more images are proved than attacks leave; else ""."""
-    certified = case.bracket.certified
-    if certified is None or certified <= case.bracket.attacked:
+    certified, attacked = case.certified_interval.certified, case.certified_interval.attacked
+    if certified is None or certified <= attacked:
         return ""
     return (
-        f"{formatting.counted(certified, 'image')} are said to be proved and only {case.bracket.attacked:,} survive: "
+        f"{formatting.counted(certified, 'image')} are said to be proved and only {attacked:,} survive: "
         "one of the two is wrong, and neither figure can be used."
     )
 
 
-def bracket(case: Case) -> str:
+def interval(case: Case) -> str:
     """Returns what the truth lies between, as in "[40.2, 71.3]" in percent; nothing proved is 0."""
-    certified = case.bracket.certified or 0
-    return f"[{_percent(case, certified):.1f}, {_percent(case, case.bracket.attacked):.1f}]"
+    certified = case.certified_interval.certified or 0
+    return f"[{_percent(case, certified):.1f}, {_percent(case, case.certified_interval.attacked):.1f}]"
 
 
 def methods(case: Case) -> str:
     """Returns how many images each method proved, as in "crown-ibp 812, crown 14"; "" where none was tried."""
-    return ", ".join(f"{name} {count:,}" for name, count in case.bracket.methods)
+    return ", ".join(f"{name} {count:,}" for name, count in case.certified_interval.methods)
 
 
 def _percent(case: Case, count: int) -> float:

@@ -28,10 +28,10 @@ def to_markdown(evaluation: Evaluation) -> str:
 
 
 def _headline(opening: Opening) -> str:
-    verdict = f"{opening.sign} *{plain(opening.case.verdict.word)}*"
-    verdict += f": {plain(opening.reasons)}" if opening.reasons else ""
-    said = f"**{plain(opening.headline)}**" if opening.tone == "sound" else plain(opening.headline)
-    return f"{verdict}.\n{said}.\n{plain(opening.caveat)} {plain(opening.context)}\n"
+    because = f": {plain(opening.reasons)}" if opening.reasons else ""
+    fate = f"**{opening.fate}**" if opening.trusted else opening.fate
+    verdict = f"{fate}. {opening.sign} *{opening.verdict}*{because}."
+    return f"{verdict}\n{plain(opening.headline)}.\n{plain(opening.caveat)} {plain(opening.context)}\n"
 
 
 def overview(opened: Sequence[Opening]) -> Table:

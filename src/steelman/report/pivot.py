@@ -135,5 +135,4 @@ def _published(rows: list[Row]) -> str:
 
 
 def _column_order(row: Row) -> tuple[bool, int]:
-    known = row.protocol in formatting.PROTOCOLS
-    return row.defence != "none", formatting.PROTOCOLS.index(row.protocol) if known else len(formatting.PROTOCOLS)
+    return row.defence != "none", formatting.PROTOCOLS.index(row.protocol)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from steelman.records import Evaluation, Row
+from steelman.records import Evaluation, Protocol, Row
 from steelman.report import formatting
 from steelman.report.findings import measured
 
@@ -67,14 +67,14 @@ def arenas(evaluation: Evaluation) -> tuple[Arena, ...]:
 
 def _duel(rows: list[Row]) -> Duel | None:
     attacked = [row for row in rows if not formatting.is_clean(row)]
-    allowed = {(row.norm, row.eps) for row in attacked if row.protocol == "adaptive"}
+    allowed = {(row.norm, row.eps) for row in attacked if row.protocol == Protocol.ADAPTIVE}
     clean, unknown, known, proved = (
         [100 * (row.accuracy or 0.0) for row in part]
         for part in (
             [row for row in rows if formatting.is_clean(row)],
-            [row for row in attacked if row.protocol == "static" and (row.norm, row.eps) in allowed],
-            [row for row in attacked if row.protocol == "adaptive"],
-            [row for row in attacked if row.protocol == "certified"],
+            [row for row in attacked if row.protocol == Protocol.STATIC and (row.norm, row.eps) in allowed],
+            [row for row in attacked if row.protocol == Protocol.ADAPTIVE],
+            [row for row in attacked if row.protocol == Protocol.CERTIFIED],
         )
     )
     if not (clean and unknown and known):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from steelman.records import Evaluation, Row
+from steelman.records import Evaluation, Protocol, Row
 from steelman.report import formatting, roc
 from steelman.report.pivot import Pivot
 from steelman.report.table import Table, marks
@@ -93,7 +93,7 @@ def _wide(name: str, data: str, rows: list[Row]) -> Table:
 
 
 def _radius(rows: list[Row]) -> str:
-    known = [row for row in rows if not formatting.is_clean(row) and row.protocol != "static"]
+    known = [row for row in rows if not formatting.is_clean(row) and row.protocol != Protocol.STATIC]
     balls = dict.fromkeys(formatting.ball(row.norm, row.eps) for row in known)
     return f"{', '.join(balls)}." if balls else ""
 
@@ -107,7 +107,7 @@ def _long(title: str, rows: list[Row], also: str) -> Table:
         "Defence": [formatting.defence(row.defence) for row in rows],
         "Attack": [formatting.attacked(row) for row in rows],
         "ε": [formatting.MISSING if "none" in (row.attack, row.norm) else formatting.eps(row.eps) for row in rows],
-        "Protocol": [row.protocol for row in rows],
+        "Protocol": [str(row.protocol) for row in rows],
         "n": [f"{row.n:,}" if row.n else formatting.MISSING for row in rows],
         "Accuracy, %": [_accuracy(row) + mark[row.note] for row in rows],
         "95 % interval": [formatting.interval(row) or formatting.MISSING for row in rows],
@@ -130,10 +130,7 @@ def _footnotes(mark: dict[str, str]) -> tuple[str, ...]:
 
 
 def _attack_order(row: Row) -> tuple[bool, str, float, int]:
-    place = (
-        formatting.PROTOCOLS.index(row.protocol) if row.protocol in formatting.PROTOCOLS else len(formatting.PROTOCOLS)
-    )
-    return not formatting.is_clean(row), row.attack, row.eps, place
+    return not formatting.is_clean(row), row.attack, row.eps, formatting.PROTOCOLS.index(row.protocol)
 
 
 def _accuracy(row: Row) -> str:

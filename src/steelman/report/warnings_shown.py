@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
-from steelman.records import Evaluation, Row
+from steelman.records import Evaluation, Protocol, Row
 from steelman.report import formatting
 from steelman.report.findings import measured
 
@@ -69,15 +69,21 @@ def _aware(rows: list[Row]) -> Iterator[str]:
     for group in _grouped(
         [row for row in rows if not formatting.is_clean(row)], lambda r: (*_pipeline(r), r.attack, r.norm, str(r.eps))
     ):
-        static = [row for row in group if row.protocol == "static"]
-        for row in [row for row in group if row.protocol == "adaptive" and static]:
+        static = [row for row in group if row.protocol == Protocol.STATIC]
+        for row in [row for row in group if row.protocol == Protocol.ADAPTIVE and static]:
             yield _broken(row, static[0], "is above the static figure: the adaptive attack is weak")
 
 
 def _grey(rows: list[Row]) -> Iterator[str]:
     for row in rows:
         limit = _LARGEST_CLASS.get(row.dataset)
-        if limit is None or row.protocol != "adaptive" or row.eps < 0.5 or row.norm != "Linf" or row.attack == "fgsm":
+        if (
+            limit is None
+            or row.protocol != Protocol.ADAPTIVE
+            or row.eps < 0.5
+            or row.norm != "Linf"
+            or row.attack == "fgsm"
+        ):
             continue  # one step searches no ball
         low = row.accuracy if row.ci_low is None else row.ci_low
         if formatting.is_clean(row) or low is None:
@@ -90,8 +96,8 @@ def _grey(rows: list[Row]) -> Iterator[str]:
 def _proved(rows: list[Row]) -> Iterator[str]:
     """Of the same images, so that no interval is any excuse."""
     for group in _grouped(rows, lambda r: (*_pipeline(r), r.table, r.norm, str(r.eps))):
-        left = [row.accuracy for row in group if row.protocol == "adaptive" and row.accuracy is not None]
-        for row in [row for row in group if row.protocol == "certified" and left]:
+        left = [row.accuracy for row in group if row.protocol == Protocol.ADAPTIVE and row.accuracy is not None]
+        for row in [row for row in group if row.protocol == Protocol.CERTIFIED and left]:
             wrong = row.accuracy is not None and row.accuracy > min(left)
             yield f"{_named(row)}, more than attacks leave: one of the two is wrong." if wrong else ""
 

@@ -12,7 +12,7 @@ from steelman.evaluation.pictures import picture
 from steelman.evaluation.planning.attempts import survive
 from steelman.norms import Linf
 from steelman.pipeline import Pipeline
-from steelman.records import OURS, PAPERS, Picture
+from steelman.records import OURS, PAPERS, Picture, Protocol
 from steelman.studies import robustness
 from steelman.studies.all_defences import RADII, Entrant
 from steelman.studies.protocols import DRAWS
@@ -85,6 +85,6 @@ def _picture(entrant: Entrant, role: str, against: Attack, images: Images, place
         defence=entrant.name,
         attack=against.name,
         eps=float(against.threat.eps),
-        protocol="adaptive",
+        protocol=Protocol.ADAPTIVE,
         role=role,
     )

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from steelman import defences
+from steelman import defences, records
 from steelman.attacks import Result
 from steelman.defences import ConvAutoencoder, guard
 from steelman.evaluation import measure
@@ -155,7 +155,7 @@ def _pictures(plan: Plan, stage: Stage, attack: str, eps: float, protocol: str, 
             defence="unet",
             attack=attack,
             eps=eps,
-            protocol=protocol,
+            protocol=records.Protocol(protocol),
         )
         for place in range(min(PICTURED, len(stage.images)))
     ]

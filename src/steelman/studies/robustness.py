@@ -164,8 +164,7 @@ def _trusted(case: Case) -> str:
 
 def _unproved(case: Case) -> str:
     """Why nothing is proved; "" where something is."""
-    if case.bracket.certified is None:
-        return f"Nothing is proved. {case.bracket.why}".strip()
-    return (
-        "" if case.bracket.certified else "Interval bounds and CROWN-IBP prove none of what a few steps of PGD leave."
-    )
+    interval = case.certified_interval
+    if interval.certified is None:
+        return f"Nothing is proved. {interval.why}".strip()
+    return "" if interval.certified else "Interval bounds and CROWN-IBP prove none of what a few steps of PGD leave."

@@ -11,6 +11,7 @@ from steelman.errors import InputError
 from steelman.evaluation.checks.binarised import binarisation, planted
 from steelman.evaluation.checks.readout import Features, Readouts, fit, inner, last_linear, on_sphere
 from steelman.norms import L1, L2, Linf
+from steelman.records import Trust
 from steelman.streams import Streams
 from steelman.threat import Threat
 
@@ -55,7 +56,7 @@ def test_an_attack_finds_what_was_put_there_in_a_sound_model(context):
 
 def test_a_gradient_that_misleads_finds_nothing(context):
     found = binarisation(context(nn.Sequential(Misleading(), *deep())))
-    assert (found.check.outcome, found.check.says) == ("fail", "cannot tell")
+    assert (found.check.outcome, found.check.on_fail) == ("fail", Trust.CANNOT_TELL)
     assert "of 0 of 32 images" in found.check.measured
 
 

@@ -14,6 +14,7 @@ from steelman.attacks import Progress
 from steelman.evaluation import checks
 from steelman.evaluation.checks import CheckContext, binarised, black_box_checks
 from steelman.norms import L0, L2, Linf
+from steelman.records import Trust
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +46,7 @@ def test_a_sound_model_fails_nothing_and_holds_up(context, sound, ball):
     outcomes = said(found)
     assert list(outcomes) == list(checks.catalogue)
     assert "fail" not in outcomes.values(), [one.check for one in found if one.check.outcome == "fail"]
-    assert checks.verdict(found, n=asked.n, kept=asked.kept).word == "holds up"
+    assert checks.verdict(found, n=asked.n, kept=asked.kept).word is Trust.TRUSTED
     assert [now.done for now in heard] == list(range(1, len(checks.catalogue) + 1))
 
 
@@ -76,14 +77,14 @@ def test_without_a_gradient_checks_that_need_one_are_not_applicable(context, sou
         assert outcomes[name] == "not applicable", name
     assert outcomes["gradients"] == "fail"
     assert outcomes["black box"] == "fail"
-    assert checks.verdict(found, n=asked.n, kept=asked.kept).word == "inflated"
+    assert checks.verdict(found, n=asked.n, kept=asked.kept).word is Trust.INFLATED
 
 
 def test_a_norm_without_such_attacks_leaves_it_open(context, sound):
     asked = context(sound(), ball=L0(3.0), holds=True)
     found = checks.check(asked)
     assert said(found)["black box"] == "not applicable"
-    assert checks.verdict(found, n=asked.n, kept=asked.kept).word == "cannot tell"
+    assert checks.verdict(found, n=asked.n, kept=asked.kept).word is Trust.CANNOT_TELL
 
 
 def test_no_images_at_all(context, sound):

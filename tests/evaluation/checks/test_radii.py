@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from steelman.errors import InputError
 from steelman.evaluation.checks.radii import all_alike, chance, over_eps, unbounded
 from steelman.norms import L0, L1, L2, Linf
+from steelman.records import Trust
 from steelman.threat import Threat
 
 
@@ -62,7 +63,7 @@ def test_a_gradient_that_misleads_is_found_by_attacks_that_cannot_fail(context):
     asked = context(Bright())
     for check in (chance, unbounded):
         found = check(asked).check
-        assert (found.outcome, found.says) == ("fail", "inflated")
+        assert (found.outcome, found.on_fail) == ("fail", Trust.INFLATED)
 
 
 def test_accuracy_that_falls_nowhere_fails(context):
@@ -75,7 +76,7 @@ def test_accuracy_that_falls_nowhere_fails(context):
 def test_accuracy_that_rises_fails_by_where_it_rises(context, eps, says):
     x = 0.5 + 1e-4 * torch.randn(48, 1, 8, 8)
     found = over_eps(context(Gap(), x=x, ball=Linf(eps), holds=True)).check
-    assert (found.outcome, found.says) == ("fail", says), found.measured
+    assert (found.outcome, found.on_fail) == ("fail", says), found.measured
     assert "It rises" in found.measured
 
 

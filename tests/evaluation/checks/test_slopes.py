@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from steelman.attacks.engine.estimators import Blurred
 from steelman.evaluation.checks.gradient_quality import gradients, saturation, smoothness
 from steelman.norms import Linf
+from steelman.records import Trust
 
 
 class Rounded(nn.Module):
@@ -39,14 +40,14 @@ def test_a_gradient_on_every_image_passes(context, sound):
 
 def test_a_stage_without_a_gradient_is_named(context, sound):
     found = gradients(context(nn.Sequential(Rounded(), *sound())))
-    assert (found.check.outcome, found.check.says) == ("fail", "cannot tell")
+    assert (found.check.outcome, found.check.on_fail) == ("fail", Trust.CANNOT_TELL)
     assert "0 (Rounded) has a gradient of zero on 100% of the images" in found.check.measured
     assert "BPDA" in found.check.measured
 
 
 def test_a_pipeline_that_no_gradient_comes_through_is_told_of(context, sound):
     found = gradients(context(nn.Sequential(Outside(), *sound()), holds=True))
-    assert (found.check.outcome, found.check.says) == ("fail", "cannot tell")
+    assert (found.check.outcome, found.check.on_fail) == ("fail", Trust.CANNOT_TELL)
     assert "No gradient comes through: stage 0 (Outside) has no gradient" in found.check.measured
 
 
@@ -63,7 +64,7 @@ def test_saturated_logits_are_inflated_where_the_margin_breaks_more(context, sou
     model = sound(1e5)
     asked = context(model, ball=Linf(0.1), holds=True)
     found = saturation(asked)
-    assert (found.check.outcome, found.check.says) == ("fail", "inflated")
+    assert (found.check.outcome, found.check.on_fail) == ("fail", Trust.INFLATED)
     near = int((exact(model, asked.x) < 0.099).sum())
     assert near > 32
     broke = int(found.check.measured.split(" broke ")[1].split()[0])
@@ -88,7 +89,7 @@ def test_a_linear_model_does_what_its_gradient_foretells(context, sound):
 def test_shattered_gradients_fail_and_are_averaged_on_every_survivor(context, sound):
     asked = context(nn.Sequential(*sound(), Rippled()), ball=Linf(0.15), holds=True)
     found = smoothness(asked)
-    assert (found.check.outcome, found.check.says) == ("fail", "inflated")
+    assert (found.check.outcome, found.check.on_fail) == ("fail", Trust.INFLATED)
     (attack,) = found.escalate
     assert attack.name == "pgd on mean gradients"
     assert isinstance(attack.gradient, Blurred)
@@ -97,7 +98,7 @@ def test_shattered_gradients_fail_and_are_averaged_on_every_survivor(context, so
 
 def test_shattered_gradients_cannot_be_trusted_where_nothing_breaks(context, sound):
     found = smoothness(context(nn.Sequential(*sound(), Rippled()), holds=False))
-    assert (found.check.outcome, found.check.says, found.escalate) == ("fail", "cannot tell", ())
+    assert (found.check.outcome, found.check.on_fail, found.escalate) == ("fail", Trust.CANNOT_TELL, ())
 
 
 def test_smoothness_is_not_asked_of_noise(context, sound):
@@ -118,5 +119,5 @@ def test_a_stand_in_whose_mean_breaks_much_more_is_inflated(context, sound):
     model = nn.Sequential(*sound(), Rippled())
     model.stands_in = True
     found = smoothness(context(model, ball=Linf(0.15), holds=True))
-    assert (found.check.outcome, found.check.says) == ("fail", "inflated")
+    assert (found.check.outcome, found.check.on_fail) == ("fail", Trust.INFLATED)
     assert [attack.name for attack in found.escalate] == ["pgd on mean gradients"]

@@ -11,6 +11,7 @@ from steelman.evaluation.checks.black_box_checks import black_box, transferred
 from steelman.evaluation.checks.recheck import Recheck, rarely
 from steelman.evaluation.checks.strength import doubled, more_steps, one_step
 from steelman.norms import L0, L2, Linf
+from steelman.records import Trust
 from steelman.threat import Threat
 
 
@@ -46,7 +47,7 @@ def test_what_holds_for_good_reason_passes(context, sound, name, monkeypatch):
 )
 def test_what_nobody_attacked_is_inflated_and_attacked_on_every_survivor(context, sound, name, attack):
     found = CHECKS[name](context(sound(), ball=Linf(0.1), holds=True))
-    assert (found.check.outcome, found.check.says) == ("fail", "inflated")
+    assert (found.check.outcome, found.check.on_fail) == ("fail", Trust.INFLATED)
     assert [made.name for made in found.escalate] == [attack]
 
 
@@ -61,7 +62,7 @@ def test_one_step_breaks_what_its_formula_says(context, sound, exact):
 def test_one_step_that_jumps_over_a_ditch_shows_that_the_steps_of_pgd_do_not(context):
     x = 0.5 + 1e-4 * torch.randn(40, 1, 8, 8)
     found = one_step(context(Ditch(), x=x, holds=False))
-    assert (found.check.outcome, found.check.says) == ("fail", "inflated")
+    assert (found.check.outcome, found.check.on_fail) == ("fail", Trust.INFLATED)
     assert "20 steps of PGD broke 0, one step 40, of which 40 held" in found.check.measured
 
 
@@ -92,7 +93,7 @@ def test_transfer_that_breaks_what_knows_the_defence_left_is_inflated(context, s
     model = sound()
     asked = context(nn.Sequential(Rounded(), *model), ball=Linf(0.1), holds=True, undefended=model)
     found = transferred(asked)
-    assert (found.check.outcome, found.check.says) == ("fail", "inflated")
+    assert (found.check.outcome, found.check.on_fail) == ("fail", Trust.INFLATED)
     assert [attack.name for attack in found.escalate] == ["transfer-pgd"]
     spent = context(nn.Sequential(Rounded(), *model), ball=Linf(0.1), holds=False, undefended=model)
     assert transferred(spent).check.outcome == "pass"

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from steelman.defences import StraightThrough
 from steelman.evaluation.checks.recheck import first
 from steelman.evaluation.checks.trajectory import loss, trajectory
+from steelman.records import Trust
 
 
 class Backwards(torch.autograd.Function):
@@ -44,7 +45,7 @@ def test_the_margin_of_a_linear_model_rises_by_what_its_steps_gain(context, soun
 
 def test_a_loss_that_falls_cannot_be_trusted(context, sound):
     found = loss(context(nn.Sequential(Misleading(), *sound())))
-    assert (found.check.outcome, found.check.says) == ("fail", "cannot tell")
+    assert (found.check.outcome, found.check.on_fail) == ("fail", Trust.CANNOT_TELL)
     assert "rises on 0 of them" in found.check.measured
 
 
@@ -69,7 +70,7 @@ def grey(values: Tensor) -> Tensor:
 
 def test_a_rise_that_is_lost_again_cannot_be_trusted(context):
     found = loss(context(Bump(), x=grey(torch.full((64,), 0.5)), holds=True))
-    assert (found.check.outcome, found.check.says) == ("fail", "cannot tell")
+    assert (found.check.outcome, found.check.on_fail) == ("fail", Trust.CANNOT_TELL)
     assert "rises on 64 of them, and on 0 it keeps" in found.check.measured
 
 

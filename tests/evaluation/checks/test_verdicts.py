@@ -7,6 +7,7 @@ import pytest
 from steelman.errors import InputError
 from steelman.evaluation.checks import catalogue, claims, verdict
 from steelman.evaluation.checks.claims import failed, passed, skipped
+from steelman.records import Trust
 
 ALL = tuple(passed(name, "Fine.") for name in catalogue)
 
@@ -18,43 +19,43 @@ def but(*others):
 
 
 def test_a_figure_of_which_all_checks_pass_holds_up():
-    assert verdict(ALL, n=100, kept=60).sentence == "holds up"
+    assert verdict(ALL, n=100, kept=60).sentence == "figure trusted"
 
 
 def test_a_failure_that_says_so_makes_it_inflated_with_its_reasons():
     found = but(
         failed("black box", "Square broke 9 of 48 images."),
         failed("one step", "One step broke 3."),
-        failed("loss", "It falls.", says="cannot tell"),
+        failed("loss", "It falls.", on_fail=Trust.CANNOT_TELL),
     )
-    assert verdict(found, n=20, kept=15).sentence == "inflated: one step broke 3; square broke 9 of 48 images"
+    assert verdict(found, n=20, kept=15).sentence == "figure inflated: one step broke 3; square broke 9 of 48 images"
 
 
 def test_another_failure_leaves_it_open():
-    found = but(failed("loss", "Over 20 steps it falls.", says="cannot tell"))
+    found = but(failed("loss", "Over 20 steps it falls.", on_fail=Trust.CANNOT_TELL))
     assert verdict(found, n=100, kept=60).sentence == "cannot tell: over 20 steps it falls"
 
 
 @pytest.mark.parametrize("name", ["gradients", "black box"])
 def test_what_is_essential_must_have_been_checked(name):
-    assert verdict(but(skipped(name, "No.")), n=100, kept=60).word == "cannot tell"
-    assert verdict([one for one in ALL if one.check.name != name], n=100, kept=60).word == "cannot tell"
-    assert verdict(but(skipped("transfer", "No.")), n=100, kept=60).word == "holds up"
+    assert verdict(but(skipped(name, "No.")), n=100, kept=60).word is Trust.CANNOT_TELL
+    assert verdict([one for one in ALL if one.check.name != name], n=100, kept=60).word is Trust.CANNOT_TELL
+    assert verdict(but(skipped("transfer", "No.")), n=100, kept=60).word is Trust.TRUSTED
 
 
 def test_few_images_say_little():
-    assert verdict(ALL, n=50, kept=30).word == "holds up"
+    assert verdict(ALL, n=50, kept=30).word is Trust.TRUSTED
     assert verdict(ALL, n=49, kept=30).sentence == "cannot tell: there are only 49 images"
 
 
 def test_a_figure_that_cannot_be_much_too_high_holds_up_whatever_failed():
     found = but(failed("black box", "Square broke 2 of 5."))
-    assert verdict(found, n=100, kept=5).word == "holds up"
+    assert verdict(found, n=100, kept=5).word is Trust.TRUSTED
     assert verdict(found, n=100, kept=5).reasons == (
         "at 5.0% it cannot be much too high, although these checks failed: black box",
     )
-    assert verdict(found, n=100, kept=6).word == "inflated"
-    assert verdict(ALL, n=10, kept=0).sentence == "holds up"
+    assert verdict(found, n=100, kept=6).word is Trust.INFLATED
+    assert verdict(ALL, n=10, kept=0).sentence == "figure trusted"
 
 
 def test_what_is_proved_cannot_be_too_high():
@@ -62,8 +63,8 @@ def test_what_is_proved_cannot_be_too_high():
     assert verdict(found, n=100, kept=60, proved=55).reasons == (
         "at 60.0%, of which 55.0% are proved, it cannot be much too high, although these checks failed: black box",
     )
-    assert verdict(found, n=100, kept=60, proved=54).word == "inflated"
-    assert verdict((), n=100, kept=60, proved=60).sentence == "holds up"
+    assert verdict(found, n=100, kept=60, proved=54).word is Trust.INFLATED
+    assert verdict((), n=100, kept=60, proved=60).sentence == "figure trusted"
 
 
 def test_records_and_findings_are_read_alike_and_acronyms_keep_their_capitals():

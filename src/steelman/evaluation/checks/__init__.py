@@ -20,6 +20,7 @@ from steelman.evaluation.checks.strength import more_steps, one_step
 from steelman.evaluation.checks.trajectory import loss
 from steelman.evaluation.checks.verdicts import verdict
 from steelman.evaluation.measure import Observer
+from steelman.records import CheckOutcome
 from steelman.registry import Registry
 
 __all__ = [
@@ -87,7 +88,7 @@ def check(context: CheckContext, observe: Observer | None = None) -> tuple[Findi
     for name in catalogue:
         found.append(_made(name, own))
         if observe is not None:
-            failed = sum(finding.check.outcome == "fail" for finding in found)
+            failed = sum(finding.check.outcome is CheckOutcome.FAIL for finding in found)
             observe(Progress(len(found), len(catalogue), failed))
     return tuple(found)
 

@@ -10,6 +10,7 @@ from steelman.evaluation.checks.claims import failed, passed, skipped
 from steelman.evaluation.checks.context import CheckContext, Finding
 from steelman.evaluation.checks.recheck import against, all_of, first, iterated, logits, survivors
 from steelman.losses import cross_entropy
+from steelman.records import Trust
 from steelman.victim import Victim
 
 _CLOSE = 1e-3
@@ -36,7 +37,7 @@ def evaluation_mode(context: CheckContext) -> Finding:
         differ = int(_apart(victim.logits(x, y), calm).sum())
     if differ:
         told = f"As it was handed in, {_some(left)} and {differ} of {len(x)} answers are other ones."
-        return failed(name, told, says="cannot tell")
+        return failed(name, told, on_fail=Trust.CANNOT_TELL)
     return passed(name, f"{_count(len(left))} in training mode, which changes none of {len(x)} answers.")
 
 
@@ -51,7 +52,7 @@ def same_twice(context: CheckContext) -> Finding:
     told = f"{differ} of {len(x)} images got another answer the second time"
     if context.attacker.random:
         return passed(name, f"{told}; every look is the mean of {context.attacker.draws} draws (EOT).")
-    return failed(name, f"{told}, and no attack averages over draws.", says="cannot tell")
+    return failed(name, f"{told}, and no attack averages over draws.", on_fail=Trust.CANNOT_TELL)
 
 
 def same_in_any_batch(context: CheckContext) -> Finding:
@@ -72,7 +73,7 @@ def same_in_any_batch(context: CheckContext) -> Finding:
         except InputError:
             raise
         except (ValueError, RuntimeError) as error:
-            return failed(name, f"An image alone is refused: {str(error).splitlines()[0]}", says="cannot tell")
+            return failed(name, f"An image alone is refused: {str(error).splitlines()[0]}", on_fail=Trust.CANNOT_TELL)
     other, order = int(_apart(alone, together).sum()), int(_apart(turned, together).sum())
     told = f"Of {len(x)} images {other} got another answer alone than in a batch, {order} in another order."
     return failed(name, told) if max(other, order) > 0.1 * len(x) else passed(name, told)
@@ -89,11 +90,13 @@ def gives_logits(context: CheckContext) -> Finding:
         return passed(name, f"On {len(x) - odd} of {len(x)} images the outputs are not shares of one.")
     told = f"On all {len(x)} images the outputs are shares of one, as after a softmax"
     if not context.attacker.paths:
-        return failed(name, f"{told}.", says="cannot tell")
+        return failed(name, f"{told}.", on_fail=Trust.CANNOT_TELL)
     attack = iterated(context.threat, loss=of_probabilities, name="pgd on log-probabilities")
     trial = against(context, attack, survivors(context, 64))
     told = f"{told}. {trial.words('PGD on their logarithm')}"
-    return failed(name, told, says="inflated" if trial.much else "cannot tell", escalate=all_of(attack, trial))
+    return failed(
+        name, told, on_fail=Trust.INFLATED if trial.much else Trust.CANNOT_TELL, escalate=all_of(attack, trial)
+    )
 
 
 def of_probabilities(shares: Tensor, y: Tensor) -> Tensor:

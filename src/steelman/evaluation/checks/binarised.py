@@ -16,6 +16,7 @@ from steelman.evaluation.checks.context import CheckContext, Finding
 from steelman.evaluation.checks.readout import Features, Fitted, Readouts, fit, inner, last_linear, on_sphere
 from steelman.evaluation.checks.recheck import first, logits, way
 from steelman.evaluation.padding import PadBatch
+from steelman.records import Trust
 from steelman.streams import Streams
 from steelman.victim import Victim, abstains
 
@@ -73,7 +74,7 @@ def binarisation(context: CheckContext) -> Finding:
     )
     if 2 * chanced > usable:
         return skipped(name, f"{told} Where chance finds it, the test says nothing.")
-    return passed(name, told) if hits >= MARK * usable - 1 else failed(name, told, says="cannot tell")
+    return passed(name, told) if hits >= MARK * usable - 1 else failed(name, told, on_fail=Trust.CANNOT_TELL)
 
 
 def planted(

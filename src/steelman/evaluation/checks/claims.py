@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from steelman.attacks import AnyAttack
 from steelman.evaluation.checks.context import Finding
-from steelman.records import Check, Word
+from steelman.records import Check, CheckOutcome, Trust
 
 claims: dict[str, str] = {
     "evaluation mode": "The model is in evaluation mode, and stays in it when it is told to.",
@@ -30,15 +30,15 @@ claims: dict[str, str] = {
 
 def passed(name: str, measured: str) -> Finding:
     """Returns that a claim was held against numbers, and stands."""
-    return Finding(Check(name=name, claim=claims[name], outcome="pass", measured=measured))
+    return Finding(Check(name=name, claim=claims[name], outcome=CheckOutcome.PASS, measured=measured))
 
 
-def failed(name: str, measured: str, *, says: Word = "inflated", escalate: Sequence[AnyAttack] = ()) -> Finding:
+def failed(name: str, measured: str, *, on_fail: Trust = Trust.INFLATED, escalate: Sequence[AnyAttack] = ()) -> Finding:
     """Returns that a claim does not stand, what that makes of the figure, and what to attack with because of it."""
-    check = Check(name=name, claim=claims[name], outcome="fail", measured=measured, says=says)
+    check = Check(name=name, claim=claims[name], outcome=CheckOutcome.FAIL, measured=measured, on_fail=on_fail)
     return Finding(check, tuple(escalate))
 
 
 def skipped(name: str, why: str) -> Finding:
     """Returns that a claim has no meaning for this pipeline, and why."""
-    return Finding(Check(name=name, claim=claims[name], outcome="not applicable", measured=why))
+    return Finding(Check(name=name, claim=claims[name], outcome=CheckOutcome.NOT_APPLICABLE, measured=why))

@@ -14,6 +14,7 @@ from steelman.evaluation.checks.context import CheckContext, Finding
 from steelman.evaluation.checks.recheck import against, all_of, asked, first, iterated, logits, survivors, way
 from steelman.losses import cross_entropy, margin
 from steelman.norms import column
+from steelman.records import GradientKind, Trust
 from steelman.streams import Streams
 
 _NEAR, _STEP = 0.1, 0.01
@@ -33,21 +34,21 @@ def gradients(context: CheckContext) -> Finding:
     """
     name = "gradients"
     rows = first(context, 64)
-    dead = [stage for stage in context.attacker.stages if stage.gradient in ("none", "zero", "NaN")]
+    dead = [stage for stage in context.attacker.stages if not stage.gradient.usable]
     stages = "; ".join(f"stage {s.name} has {_kind(s.gradient)} on {1 - s.share:.0%} of the images" for s in dead)
     if not context.attacker.paths:
-        return failed(name, f"No gradient comes through: {stages}.", says="cannot tell")
+        return failed(name, f"No gradient comes through: {stages}.", on_fail=Trust.CANNOT_TELL)
     x, y, indices = context.take(rows)
     try:
         grad = asked(context, x, y, indices, cross_entropy).grad.flatten(1)
     except InputError as error:
-        return failed(name, f"On {len(x)} images: {error}", says="cannot tell")
+        return failed(name, f"On {len(x)} images: {error}", on_fail=Trust.CANNOT_TELL)
     flat = int((grad == 0).all(1).sum())
     loss = f"The loss has a gradient of zero on {flat} of {len(x)} images, through {way(context).title}"
     if dead:
-        return failed(name, f"{stages[0].upper()}{stages[1:]}. {loss}.", says="cannot tell")
+        return failed(name, f"{stages[0].upper()}{stages[1:]}. {loss}.", on_fail=Trust.CANNOT_TELL)
     told = f"All {len(context.attacker.stages)} stages have a gradient. {loss}."
-    return failed(name, told, says="cannot tell") if flat > 0.1 * len(x) else passed(name, told)
+    return failed(name, told, on_fail=Trust.CANNOT_TELL) if flat > 0.1 * len(x) else passed(name, told)
 
 
 def saturation(context: CheckContext) -> Finding:
@@ -83,7 +84,7 @@ def smoothness(context: CheckContext) -> Finding:
     name = "smoothness"
     if context.attacker.random:
         return skipped(name, f"Answers differ from look to look; gradients are means of {context.attacker.draws}.")
-    stands_in = any(stage.gradient != "exact" for stage in context.attacker.stages)
+    stands_in = any(stage.gradient is not GradientKind.EXACT for stage in context.attacker.stages)
     told, smooth = (_STANDS_IN, False) if stands_in else _slopes(context)
     if smooth:
         return passed(name, f"{told}.")
@@ -96,7 +97,7 @@ def smoothness(context: CheckContext) -> Finding:
         return failed(name, told, escalate=escalate)
     if stands_in:
         return passed(name, told)._replace(escalate=escalate)
-    return failed(name, told, says="cannot tell", escalate=escalate)
+    return failed(name, told, on_fail=Trust.CANNOT_TELL, escalate=escalate)
 
 
 def _slopes(context: CheckContext) -> tuple[str, bool]:
@@ -110,8 +111,8 @@ def _slopes(context: CheckContext) -> tuple[str, bool]:
     return told, cosine >= _ALIKE and abs(ratio - 1) <= _OFF
 
 
-def _kind(gradient: str) -> str:
-    return "no gradient" if gradient == "none" else f"a gradient of {gradient}"
+def _kind(gradient: GradientKind) -> str:
+    return "no gradient" if gradient is GradientKind.NONE else f"a gradient of {gradient}"
 
 
 def _saturated(found: Tensor, y: Tensor) -> int:

@@ -15,6 +15,7 @@ from steelman.evaluation.checks.claims import failed, passed
 from steelman.evaluation.checks.context import CheckContext, Finding
 from steelman.evaluation.checks.recheck import first, iterated, percent, rarely, way
 from steelman.evaluation.intervals import clopper_pearson
+from steelman.records import Trust
 from steelman.threat import Threat
 from steelman.victim import abstains
 
@@ -49,7 +50,9 @@ def over_eps(context: CheckContext) -> Finding:
     if bool(holds.all()):
         return failed(name, f"{told} It falls nowhere.")
     if rises:
-        return failed(name, f"{told} It rises.", says="inflated" if radii[rises[0]] <= eps else "cannot tell")
+        return failed(
+            name, f"{told} It rises.", on_fail=Trust.INFLATED if radii[rises[0]] <= eps else Trust.CANNOT_TELL
+        )
     return passed(name, told)
 
 

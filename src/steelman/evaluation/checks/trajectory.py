@@ -16,6 +16,7 @@ from steelman.evaluation.checks.context import CheckContext, Finding
 from steelman.evaluation.checks.recheck import first, way
 from steelman.evaluation.padding import PadBatch
 from steelman.losses import margin
+from steelman.records import Trust
 from steelman.victim import Answer, Victim
 
 _STEPS = 20
@@ -70,4 +71,4 @@ def loss(context: CheckContext) -> Finding:
         f"{float(end.mean()):.3g}; it rises on {int(rose.sum())} of them, and on {int(kept.sum())} it keeps at least "
         "half of its highest rise."
     )
-    return passed(name, told) if 2 * int(kept.sum()) > len(rows) else failed(name, told, says="cannot tell")
+    return passed(name, told) if 2 * int(kept.sum()) > len(rows) else failed(name, told, on_fail=Trust.CANNOT_TELL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from steelman.attacks.engine.goals import Worst
 from steelman.attacks.engine.loop import Search
 from steelman.defences import StraightThrough
 from steelman.pipeline import Pipeline
-from steelman.records import Stage
+from steelman.records import GradientKind, Stage
 from steelman.victim import Victim
 
 DRAWS = 10
@@ -127,14 +127,14 @@ def probe_pipeline(pipeline: nn.Module, x: Tensor, y: Tensor, *, seed: int = 0, 
         draws = draws if _differs(pipeline, x) else 1
         looks = list(_stages(pipeline, x))
         beside = pipeline.detector if isinstance(pipeline, Pipeline) else None
-        found = [stage for stage, _ in looks]
-        found += [_record("detector", beside, x, *_gradient(beside, x))] if beside is not None else []
-    dead = [module for stage, module in looks if stage.gradient in ("none", "zero", "NaN")]
-    same = [module for stage, module in looks if stage.way.startswith("BPDA") and module in dead]
+        found = [look.stage for look in looks]
+        found += [_look("detector", beside, x, *_gradient(beside, x)).stage] if beside is not None else []
+    dead = [look for look in looks if not look.stage.gradient.usable]
+    same = [look for look in dead if look.keeps_shape]
     paths: list[GradientPath] = []
     if len(same) == len(dead):
-        swapped = _swapped(pipeline, {id(module): StraightThrough(module) for module in same})
-        titles = [stage.name for stage, module in looks if module in same]
+        swapped = _swapped(pipeline, {id(look.module): StraightThrough(look.module) for look in same})
+        titles = [look.stage.name for look in same]
         title = f"BPDA: {', '.join(titles)} as the identity" if same else WHOLE
         paths.append(GradientPath(title, swapped, _asked(draws)))
     with Victim(pipeline, seed=seed, device=x.device):
@@ -149,7 +149,7 @@ def _backward_approximations(pipeline: nn.Module, x: Tensor, draws: int) -> list
             for title, other in module.backward_approximations().items():
                 model = _stood_in(pipeline, module, other, x)
                 called = f"{name} ({type(module).__name__}) as {title}".lstrip()
-                if _gradient(model, x)[0] in ("exact", "BPDA"):
+                if _gradient(model, x)[0].usable:
                     paths.append(GradientPath(called, pipeline, borrowed(model, called, draws)))
     return paths
 
@@ -184,18 +184,26 @@ def _swapped(pipeline: nn.Module, others: Mapping[int, nn.Module]) -> nn.Module:
     return twin
 
 
-def _stages(pipeline: nn.Module, x: Tensor) -> Iterator[tuple[Stage, nn.Module]]:
+class _Look(NamedTuple):
+    """What was seen of one stage.  keeps_shape: whether the identity can stand in its place."""
+
+    stage: Stage
+    module: nn.Module
+    keeps_shape: bool
+
+
+def _stages(pipeline: nn.Module, x: Tensor) -> Iterator[_Look]:
     """Each stage with its record: the parts of a chain, and where one has no gradient what in it takes it away."""
     for name, module in _chain(pipeline) or [("", pipeline)]:
         gradient, share = _gradient(module, x)
         with torch.no_grad():
             out = module(x.clone())
-        if gradient not in ("exact", "BPDA"):
+        if not gradient.usable:
             culprits = list(_culprits(module, x, name)) or [(name, module, x, gradient, share)]
             for path, culprit, given, kind, usable in culprits:
-                yield _record(path, culprit, given, kind, usable), culprit
+                yield _look(path, culprit, given, kind, usable)
         else:
-            yield _record(name, module, x, gradient, share), module
+            yield _look(name, module, x, gradient, share)
         x = out
 
 
@@ -207,25 +215,26 @@ def _chain(pipeline: nn.Module) -> list[tuple[str, nn.Module]]:
     return list(pipeline.named_children()) if isinstance(pipeline, nn.Sequential) else []
 
 
-def _record(name: str, module: nn.Module, x: Tensor, gradient: str, share: float) -> Stage:
+def _look(name: str, module: nn.Module, x: Tensor, gradient: GradientKind, share: float) -> _Look:
     with torch.no_grad():
         out = module(x.clone())
     random = _differs(module, x)
-    if gradient == "BPDA":
-        way = "through the stand-in that it declares (BPDA)"
-    elif gradient == "exact":
-        way = "exact gradient"
+    if gradient is GradientKind.BPDA:
+        path = "through the stand-in that it declares (BPDA)"
+    elif gradient is GradientKind.EXACT:
+        path = "exact gradient"
     elif out.shape == x.shape:
-        way = "BPDA with the identity, and without gradients"
+        path = "BPDA with the identity, and without gradients"
     else:
-        way = "without gradients: its shape leaves no identity to put in its place"
+        path = "without gradients: its shape leaves no identity to put in its place"
     if random:
-        way += ", averaged over draws (EOT)"
+        path += ", averaged over draws (EOT)"
     title = f"{name} ({type(module).__name__})" if name else type(module).__name__
-    return Stage(name=title, gradient=gradient, share=share, random=random, way=way)
+    stage = Stage(name=title, gradient=gradient, share=share, random=random, gradient_path=path)
+    return _Look(stage, module, out.shape == x.shape)
 
 
-def _gradient(module: nn.Module, x: Tensor) -> tuple[str, float]:
+def _gradient(module: nn.Module, x: Tensor) -> tuple[GradientKind, float]:
     """What kind of gradient a module has on most images, and on how many it has a usable one.
 
     It is asked with a random direction, so that no cancellation and no saturated loss looks like its own defect.
@@ -235,23 +244,23 @@ def _gradient(module: nn.Module, x: Tensor) -> tuple[str, float]:
         given = x.detach().clone().requires_grad_()
         out: object = module(given.clone())
         if not isinstance(out, Tensor) or not out.requires_grad:
-            return "none", 0.0
+            return GradientKind.NONE, 0.0
         push = torch.randn(out.shape, generator=generator).to(out)
         grad: Tensor | None = torch.autograd.grad((out * push).sum(), given, allow_unused=True)[0]
     if grad is None:
-        return "none", 0.0
+        return GradientKind.NONE, 0.0
     flat = grad.flatten(1)
     nan, zero = flat.isnan().any(1), (flat == 0).all(1)
     share = float((~(nan | zero)).double().mean())
     if float(nan.double().mean()) > 0.5:
-        return "NaN", share
+        return GradientKind.NAN, share
     if share <= 0.5:
-        return "zero" if bool(zero.any()) else "NaN", share
+        return GradientKind.ZERO if bool(zero.any()) else GradientKind.NAN, share
     declared = any(getattr(part, "stands_in", False) is True for part in module.modules())
-    return "BPDA" if declared else "exact", share
+    return GradientKind.BPDA if declared else GradientKind.EXACT, share
 
 
-def _culprits(module: nn.Module, x: Tensor, name: str) -> Iterator[tuple[str, nn.Module, Tensor, str, float]]:
+def _culprits(module: nn.Module, x: Tensor, name: str) -> Iterator[tuple[str, nn.Module, Tensor, GradientKind, float]]:
     """The innermost modules that take a gradient away, with what each was given."""
     calls: list[tuple[str, nn.Module, Tensor]] = []
     names = {id(part): f"{name}.{path}".strip(".") for path, part in module.named_modules() if part is not module}
@@ -268,7 +277,7 @@ def _culprits(module: nn.Module, x: Tensor, name: str) -> Iterator[tuple[str, nn
         for hook in hooks:
             hook.remove()
     bad = [(path, part, given, *_gradient(part, given)) for path, part, given in calls]
-    bad = [one for one in bad if one[3] not in ("exact", "BPDA")]
+    bad = [one for one in bad if not one[3].usable]
     for one in bad:
         if not any(other is not one and other[0].startswith(f"{one[0]}.") for other in bad):
             yield one

@@ -61,7 +61,7 @@ class AttemptRunner:
         if self.undefended is not None:
             bare = (measure.margins(PadBatch(self.undefended), x, y) > 0).tolist()
         return [
-            Outcome(number, margin > 0, other, margin, 0.0, draws, 0, self.seed, "misread" if margin > 0 else "")
+            Outcome(number, margin > 0, other, margin, 0.0, draws, 0, self.seed, "")
             for number, margin, other in zip(self._numbers(rows), margins, bare, strict=True)
         ], None
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from steelman.attacks import AnyAttack, Cascade, catalogue, fmn, standard
 from steelman.evaluation.planning.attempts import attempts
 from steelman.evaluation.planning.threat_groups import ThreatGroup
-from steelman.evaluation.storing.journal import Step
+from steelman.evaluation.storing.journal import Step, StepKind
 
 if TYPE_CHECKING:
     from steelman.evaluation.running.runner import Runner
@@ -25,7 +25,7 @@ def smallest(runner: Runner, group: ThreatGroup, at: int, rows: Tensor) -> None:
     if runner.attempts.attacker.random or not runner.attempts.attacker.paths:
         return
     attempt = next(attempts(runner.attempts.attacker, [fmn(group.threat.at(math.inf))]))
-    step = Step(group.place, "curve/fmn", "fmn", attempt.through, "curve")
+    step = Step(group.place, "curve/fmn", "fmn", attempt.through, StepKind.CURVE)
     runner.run_step(
         step, at, lambda: runner.attempts.attempt(group, attempt, rows[runner.state.right[rows]], runner.on_progress)
     )
@@ -44,7 +44,7 @@ def radii(runner: Runner, group: ThreatGroup) -> None:
         attempt = next(attempts(runner.attempts.attacker, [quick(there)]), None)
         if attempt is None:
             return
-        step = Step(group.place, f"curve/{radius:.6g}", attempt.name, attempt.through, "curve")
+        step = Step(group.place, f"curve/{radius:.6g}", attempt.name, attempt.through, StepKind.CURVE)
         for at, rows in enumerate(runner.chunks):
             left = _unsettled(runner, there, rows)
             runner.run_step(step, at, partial(runner.attempts.attempt, there, attempt, left, runner.on_progress))

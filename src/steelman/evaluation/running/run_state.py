@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from steelman.evaluation.planning.threat_groups import ThreatGroup
-from steelman.evaluation.storing.journal import Outcome
+from steelman.evaluation.storing.journal import Outcome, StepKind
 
 
 @dataclass(eq=False)
@@ -36,16 +36,16 @@ class RunState:
         """Returns (N,) bool: read right, not proved, and not broken by one who knows."""
         return self.right & ~self.certified[group.place] & ~self.broken(group, oblivious=False)
 
-    def note(self, place: int, protocol: str, group: ThreatGroup | None, outcome: Outcome) -> None:
+    def note(self, place: int, kind: StepKind, group: ThreatGroup | None, outcome: Outcome) -> None:
         """Takes over what one attempt made of the image at a place; no group for the look at the clean image."""
         if group is None:
             self.right[place] = not outcome.broken
-        elif protocol == "certificate":
+        elif kind is StepKind.CERTIFICATE:
             self.certified[group.place][place] = not outcome.broken
         elif outcome.broken:
             if not group.bounded:
                 self.gone[group.place][place] = True
-            for table in (self.near, *([] if protocol == "static" else [self.found])):
+            for table in (self.near, *([] if kind is StepKind.STATIC else [self.found])):
                 table[group.norm][place] = min(float(table[group.norm][place]), outcome.distance)
 
 

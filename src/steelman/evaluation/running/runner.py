@@ -18,7 +18,7 @@ from steelman.evaluation.running.attempt_runner import AttemptRunner, Made
 from steelman.evaluation.running.curve import RADII, radii, smallest
 from steelman.evaluation.running.run_state import nothing_yet
 from steelman.evaluation.running.trust import trust
-from steelman.evaluation.storing.journal import Outcome, Step
+from steelman.evaluation.storing.journal import Outcome, Step, StepKind
 from steelman.evaluation.storing.store import Store
 
 
@@ -77,7 +77,7 @@ class Runner:
     def run(self) -> None:
         """Does all that is not done yet: attacks, curves, checks, and what a check calls for."""
         for at, rows in enumerate(self.chunks):
-            self.run_step(Step(-1, "clean", "none", "", "clean"), at, partial(self.attempts.clean, rows))
+            self.run_step(Step(-1, "clean", "none", "", StepKind.CLEAN), at, partial(self.attempts.clean, rows))
             for group in self.groups:
                 self._aim(group, at, rows)
             for group in self._farthest():
@@ -92,14 +92,14 @@ class Runner:
         for group in self.groups if self.options.check else ():
             trust(self, group)
 
-    def attempt(self, group: ThreatGroup, attempt: Attempt, at: int, rows: Tensor, protocol: str = "adaptive") -> None:
+    def attempt(
+        self, group: ThreatGroup, attempt: Attempt, at: int, rows: Tensor, kind: StepKind = StepKind.ADAPTIVE
+    ) -> None:
         """Makes an attempt on what is still alive of a chunk; of each attack, on all that is right."""
-        step = Step(
-            group.place, f"{protocol}/{attempt.name}/{attempt.through}", attempt.name, attempt.through, protocol
-        )
+        step = Step(group.place, f"{kind}/{attempt.name}/{attempt.through}", attempt.name, attempt.through, kind)
 
         def make() -> Made:
-            every = (self.options.each or not group.bounded) and protocol == "adaptive"
+            every = (self.options.each or not group.bounded) and kind is StepKind.ADAPTIVE
             chosen = self.state.right if every else self.state.alive(group)
             return self.attempts.attempt(group, attempt, rows[chosen[rows]], self.on_progress)
 
@@ -120,7 +120,7 @@ class Runner:
         """Takes over what a step found, in one chunk or in all."""
         group = self.groups[step.threat] if step.threat >= 0 else None
         for outcome in self.store.outcomes(step, chunk):
-            self.state.note(self._places[outcome.number], step.protocol, group, outcome)
+            self.state.note(self._places[outcome.number], step.kind, group, outcome)
 
     def mask(self, step: Step, judge: Callable[[Outcome], bool]) -> Tensor:
         """Returns (N,) bool: of which images a step's line is judged so."""
@@ -142,11 +142,13 @@ class Runner:
     def _aim(self, group: ThreatGroup, at: int, rows: Tensor) -> None:
         if self.attempts.undefended is not None:
             for attack in oblivious(group):
-                step = Step(group.place, f"static/{attack.name}", attack.name, "", "static")
+                step = Step(group.place, f"static/{attack.name}", attack.name, "", StepKind.STATIC)
                 self.run_step(step, at, partial(self.attempts.static, attack, rows, self.on_progress))
         if self.options.certify and group.bounded:
             self.run_step(
-                Step(group.place, "certificate", "none", "", "certificate"), at, partial(self._proof, group, rows)
+                Step(group.place, "certificate", "none", "", StepKind.CERTIFICATE),
+                at,
+                partial(self._proof, group, rows),
             )
         for attempt in attempts(self.attempts.attacker, group.attacks):
             if not isinstance(attempt.attack, Universal):

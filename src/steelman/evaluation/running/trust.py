@@ -12,6 +12,7 @@ from steelman.evaluation import checks
 from steelman.evaluation.checks.context import CheckContext
 from steelman.evaluation.planning.attempts import attempts
 from steelman.evaluation.planning.threat_groups import ThreatGroup
+from steelman.evaluation.storing.journal import StepKind
 from steelman.streams import Streams
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def trust(runner: Runner, group: ThreatGroup) -> None:
     """Makes the checks on a sample of the images, and what they call for on every survivor."""
     if runner.store.fact(group.place, "checks") is not None:
         for step in runner.store.steps(group.place):
-            if step.protocol == "escalated":
+            if step.kind is StepKind.ESCALATED:
                 runner.load_step(step)
         return
     runner.tell(f"checks {group.title}")
@@ -34,7 +35,7 @@ def trust(runner: Runner, group: ThreatGroup) -> None:
         for attack in finding.escalate:
             for attempt in attempts(runner.attempts.attacker, [attack]):
                 for at, rows in enumerate(runner.chunks):
-                    runner.attempt(group, attempt, at, rows, "escalated")
+                    runner.attempt(group, attempt, at, rows, StepKind.ESCALATED)
     runner.store.keep(group.place, "checks", [asdict(finding.check) for finding in findings])
 
 
@@ -67,6 +68,6 @@ def _context(runner: Runner, group: ThreatGroup) -> CheckContext:
 
 def _oblivious(runner: Runner, group: ThreatGroup) -> Tensor:
     """(N,) bool: broken by what was made on the bare classifier for this very group."""
-    steps = [step for step in runner.store.steps(group.place) if step.protocol == "static"]
+    steps = [step for step in runner.store.steps(group.place) if step.kind is StepKind.STATIC]
     found = [runner.mask(step, lambda outcome: outcome.broken) for step in steps]
     return torch.stack(found).any(0)

@@ -9,20 +9,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from steelman.evaluation.intervals import clopper_pearson
-from steelman.evaluation.storing.journal import Outcome, Step
+from steelman.evaluation.storing.journal import Outcome, Step, StepKind
 from steelman.evaluation.storing.sample_outcomes import SLACK, SampleOutcome, collect
 from steelman.evaluation.storing.store import Store
 from steelman.records import (
     WORST,
-    Bracket,
     Breaker,
     Case,
+    CertifiedInterval,
     Check,
     Curve,
+    Protocol,
     Row,
     Sample,
     Stage,
+    Trust,
     Verdict,
+    build,
 )
 
 _POINTS = 24
@@ -41,7 +44,7 @@ def build_records(store: Store) -> tuple[tuple[Case, ...], tuple[Row, ...]]:
     """Returns the cases and the rows of a run, finished or not, from its journal."""
     about = store.about()
     names = Names(**about["names"])
-    clean = {outcome.number: outcome for outcome in store.outcomes(Step(-1, "clean", "", "", ""))}
+    clean = {outcome.number: outcome for outcome in store.outcomes(Step(-1, "clean", "", "", StepKind.CLEAN))}
     cases, rows = [], []
     for place, group in enumerate(about["groups"]):
         outcomes_of = collect(store, place, group, about["groups"], clean)
@@ -65,7 +68,7 @@ def _case(
     kept = sum(sample.kept for sample in samples)
     low, high = clopper_pearson(kept, n)
     found = store.fact(place, "checks")
-    checks = tuple(Check(**one) for one in found or ())
+    checks = build(tuple[Check, ...], found or ())
     verdict = store.fact(place, "verdict")
     breakers = tuple(_breakers(store, place))
     static = sum(bool(sample.static) for sample in samples) if any(s.static is not None for s in samples) else None
@@ -84,22 +87,19 @@ def _case(
         ci_low=low,
         ci_high=high,
         worst=worst,
-        spent=sum(one.backwards for one in breakers if one.protocol == "adaptive"),
+        spent=sum(one.backwards for one in breakers if one.protocol is Protocol.ADAPTIVE),
         full=group["full"] * n,
-        verdict=_verdict(verdict),
-        bracket=_bracket(store, place, samples),
+        verdict=build(Verdict, verdict) if verdict else _UNCHECKED,
+        certified_interval=_certified_interval(store, place, samples),
         curve=_curve(group, samples, about) if group["norm"] != "none" else None,
         checks=checks,
         breakers=breakers,
-        stages=tuple(Stage(**stage) for stage in about["stages"]),
+        stages=build(tuple[Stage, ...], about["stages"]),
         samples=samples,
     )
 
 
-def _verdict(found: Mapping[str, Any] | None) -> Verdict:
-    if found is None:
-        return Verdict(word="cannot tell", reasons=("no trust check was made",))
-    return Verdict(word=found["word"], reasons=tuple(found["reasons"]))
+_UNCHECKED = Verdict(word=Trust.CANNOT_TELL, reasons=("no trust check was made",))
 
 
 def _sample(number: int, label: str, clean: Outcome, found: SampleOutcome) -> Sample:
@@ -112,7 +112,7 @@ def _sample(number: int, label: str, clean: Outcome, found: SampleOutcome) -> Sa
         static=None if found.static is None else right and found.static,
         kept=right and not found.broken,
         certified=None if found.certified is None and right else bool(found.certified and right),
-        by=("misread" if not right else found.by if found.broken else ""),
+        by=found.by if right and found.broken else "",
         margin=max(found.margin, clean.margin),
         distance=distance if math.isfinite(distance) else None,
         forwards=found.forwards,
@@ -123,35 +123,35 @@ def _sample(number: int, label: str, clean: Outcome, found: SampleOutcome) -> Sa
 
 def _breakers(store: Store, place: int) -> Iterable[Breaker]:
     for step in store.steps(place):
-        if step.protocol in ("certificate", "curve"):
+        if step.kind in (StepKind.CERTIFICATE, StepKind.CURVE):
             continue
         outcomes = list(store.outcomes(step))
         parts: Counter[str] = Counter(outcome.by for outcome in outcomes if outcome.broken)
         yield Breaker(
             attack=step.attack,
             through=step.through,
-            protocol="static" if step.protocol == "static" else "adaptive",
+            protocol=Protocol.STATIC if step.kind is StepKind.STATIC else Protocol.ADAPTIVE,
             tried=len(outcomes),
             broke=sum(parts.values()),
             forwards=sum(outcome.forwards for outcome in outcomes),
             backwards=sum(outcome.backwards for outcome in outcomes),
             seconds=round(store.seconds(step), 1),
             parts=tuple(
-                (name, count) for name, count in parts.most_common() if "/" in name and step.protocol != "static"
+                (name, count) for name, count in parts.most_common() if "/" in name and step.kind is not StepKind.STATIC
             ),
         )
 
 
-def _bracket(store: Store, place: int, samples: tuple[Sample, ...]) -> Bracket:
+def _certified_interval(store: Store, place: int, samples: tuple[Sample, ...]) -> CertifiedInterval:
     attacked = sum(sample.kept for sample in samples)
     why = store.fact(place, "uncertified")
-    steps = [step for step in store.steps(place) if step.protocol == "certificate"]
+    steps = [step for step in store.steps(place) if step.kind is StepKind.CERTIFICATE]
     if why is not None or not steps:
-        return Bracket(certified=None, attacked=attacked, why=why or "Nobody tried to prove anything.")
+        return CertifiedInterval(certified=None, attacked=attacked, why=why or "Nobody tried to prove anything.")
     methods: Counter[str] = Counter()
     for step in steps:
         methods.update(outcome.by for outcome in store.outcomes(step) if not outcome.broken)
-    return Bracket(
+    return CertifiedInterval(
         certified=sum(bool(sample.certified) for sample in samples), attacked=attacked, methods=tuple(methods.items())
     )
 
@@ -175,7 +175,7 @@ def _curve(group: Mapping[str, Any], samples: tuple[Sample, ...], about: Mapping
     return Curve(points=tuple(points), chance=max(classes.values()) / n, median=median)
 
 
-def _row(names: Names, hits: int, n: int, defence: str, protocol: str, attack: str, norm: str, eps: float) -> Row:
+def _row(names: Names, hits: int, n: int, defence: str, protocol: Protocol, attack: str, norm: str, eps: float) -> Row:
     low, high = clopper_pearson(hits, n)
     return Row(
         table="evaluate",
@@ -197,11 +197,11 @@ def _clean_rows(names: Names, clean: Mapping[int, Outcome]) -> list[Row]:
     n, hits = len(clean), sum(not outcome.broken for outcome in clean.values())
     if not n:
         return []
-    rows = [_row(names, hits, n, names.defence, "adaptive", "none", "Linf", 0.0)]
+    rows = [_row(names, hits, n, names.defence, Protocol.ADAPTIVE, "none", "Linf", 0.0)]
     if names.defence != "none" and any(outcome.bare is not None for outcome in clean.values()):
         bare = sum(not outcome.bare for outcome in clean.values())
-        rows.insert(0, _row(names, bare, n, "none", "static", "none", "Linf", 0.0))
-        rows.append(_row(names, hits, n, names.defence, "static", "none", "Linf", 0.0))
+        rows.insert(0, _row(names, bare, n, "none", Protocol.STATIC, "none", "Linf", 0.0))
+        rows.append(_row(names, hits, n, names.defence, Protocol.STATIC, "none", "Linf", 0.0))
     return rows
 
 
@@ -219,20 +219,20 @@ def _rows(
     if not case.n:
         return []
 
-    def row(hits: int, defence: str, protocol: str, attack: str) -> Row:
+    def row(hits: int, defence: str, protocol: Protocol, attack: str) -> Row:
         return _row(names, hits, case.n, defence, protocol, attack, case.norm, case.eps)
 
     for step in store.steps(place):
-        if step.protocol == "static":
+        if step.kind is StepKind.STATIC:
             outcomes = list(store.outcomes(step))
-            rows.append(row(sum(not one.bare for one in outcomes), "none", "static", step.attack))
-            rows.append(row(sum(not one.broken for one in outcomes), case.defence, "static", step.attack))
-    tried = list(dict.fromkeys(step.attack for step in store.steps(place) if step.protocol == "adaptive"))
+            rows.append(row(sum(not one.bare for one in outcomes), "none", Protocol.STATIC, step.attack))
+            rows.append(row(sum(not one.broken for one in outcomes), case.defence, Protocol.STATIC, step.attack))
+    tried = list(dict.fromkeys(step.attack for step in store.steps(place) if step.kind is StepKind.ADAPTIVE))
     for attack in tried if each or case.norm == "none" else tried[:1]:
         held = sum(
             not (clean[number].broken or found.inherited or found.own.get(attack, False))
             for number, found in outcomes_of.items()
         )
-        rows.append(row(held, case.defence, "adaptive", attack))
-    rows.append(row(case.kept, case.defence, "adaptive", WORST))
+        rows.append(row(held, case.defence, Protocol.ADAPTIVE, attack))
+    rows.append(row(case.kept, case.defence, Protocol.ADAPTIVE, WORST))
     return rows

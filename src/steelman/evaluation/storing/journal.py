@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import NamedTuple
 
-SCHEMA = 1
+SCHEMA = 2
 
 TABLES = """
 create table about (key text primary key, value text not null);
 create table images (number integer primary key, label text not null);
 create table steps (
-    threat integer, step text, position integer, attack text, through text, protocol text, primary key (threat, step)
+    threat integer, step text, position integer, attack text, through text, kind text, primary key (threat, step)
 );
 create table outcomes (
     threat integer, step text, number integer, broken integer, bare integer, margin real, distance real,
@@ -22,18 +23,28 @@ create table facts (threat integer, name text, value text, primary key (threat, 
 """
 
 
+class StepKind(StrEnum):
+    """What an attempt is for: who makes it, or what it proves or adds."""
+
+    CLEAN = "clean"
+    STATIC = "static"
+    ADAPTIVE = "adaptive"
+    CERTIFICATE = "certificate"
+    CURVE = "curve"
+    ESCALATED = "escalated"
+
+
 class Step(NamedTuple):
     """One attempt of a run.
 
     threat: the place of its threat among the run's.  step: what names it there.  attack, through: of the attempt.
-    protocol: "clean", "static", "adaptive", "certificate" or "curve".
     """
 
     threat: int
     step: str
     attack: str
     through: str
-    protocol: str
+    kind: StepKind
 
 
 class Outcome(NamedTuple):

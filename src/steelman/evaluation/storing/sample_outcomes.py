@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from steelman.evaluation.storing.journal import Outcome, Step
+from steelman.evaluation.storing.journal import Outcome, Step, StepKind
 from steelman.evaluation.storing.store import Store
 
 SLACK = 1e-6
@@ -39,7 +39,7 @@ def collect(
 ) -> dict[int, SampleOutcome]:
     """Returns what became of every image that was looked at: under this threat, and by others of its norm."""
     outcomes_of = {number: SampleOutcome(forwards=outcome.forwards) for number, outcome in clean.items()}
-    steps = [step for step in store.steps(place) if step.protocol == "certificate"]
+    steps = [step for step in store.steps(place) if step.kind is StepKind.CERTIFICATE]
     for step in steps:
         for outcome in store.outcomes(step):
             outcomes_of[outcome.number].certified = not outcome.broken
@@ -47,7 +47,7 @@ def collect(
         if other != place and its["norm"] != group["norm"]:
             continue
         for step in store.steps(other):
-            if step.protocol != "certificate":
+            if step.kind is not StepKind.CERTIFICATE:
                 for outcome in store.outcomes(step):
                     _add(outcomes_of[outcome.number], step, outcome, group, own=other == place)
     return outcomes_of
@@ -62,14 +62,14 @@ def _add(found: SampleOutcome, step: Step, outcome: Outcome, group: Mapping[str,
     if outcome.broken:
         found.distance = min(found.distance, outcome.distance)
     if not own:
-        found.inherited |= inside and step.protocol != "static"
+        found.inherited |= inside and step.kind is not StepKind.STATIC
         return
-    if step.protocol == "static":
+    if step.kind is StepKind.STATIC:
         found.static = (found.static is not False) and not inside
-    elif step.protocol != "curve":
+    elif step.kind is not StepKind.CURVE:
         found.backwards += outcome.backwards
         found.once = found.once if outcome.once is None else bool(found.once or outcome.once)
         found.own[step.attack] = found.own.get(step.attack, False) or inside
-    if step.protocol != "curve" or inside:
+    if step.kind is not StepKind.CURVE or inside:
         found.margin = max(found.margin, outcome.margin)
     found.forwards += outcome.forwards

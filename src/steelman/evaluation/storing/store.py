@@ -20,7 +20,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from steelman.errors import InputError
-from steelman.evaluation.storing.journal import SCHEMA, TABLES, Outcome, Step
+from steelman.evaluation.storing.journal import SCHEMA, TABLES, Outcome, Step, StepKind
 from steelman.files import put_bytes
 
 FILE = "run.sqlite"
@@ -119,14 +119,14 @@ class Store:
         """Writes that an attempt belongs to the run, in the order in which attempts are declared."""
         with self._guarded(), self._db:
             (position,) = self._db.execute("select count(*) from steps").fetchone()
-            row = (step.threat, step.step, position, step.attack, step.through, step.protocol)
+            row = (step.threat, step.step, position, step.attack, step.through, step.kind)
             self._db.execute("insert or ignore into steps values (?, ?, ?, ?, ?, ?)", row)
 
     def steps(self, threat: int) -> list[Step]:
         """Returns the attempts under a threat, in their order."""
-        query = "select threat, step, attack, through, protocol from steps where threat = ? order by position"
+        query = "select threat, step, attack, through, kind from steps where threat = ? order by position"
         with self._guarded():
-            return [Step(*row) for row in self._db.execute(query, (threat,))]
+            return [Step(*row)._replace(kind=StepKind(row[-1])) for row in self._db.execute(query, (threat,))]
 
     def has(self, step: Step, chunk: int) -> bool:
         """Returns whether a piece of work is done."""
