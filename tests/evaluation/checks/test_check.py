@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from steelman import data, models
 from steelman.attacks import Progress
+from steelman.errors import InputError
 from steelman.evaluation import checks
 from steelman.evaluation.checks import CheckContext, binarised, black_box_checks
 from steelman.norms import L0, L2, Linf
@@ -44,10 +45,10 @@ def test_a_sound_model_fails_nothing_and_holds_up(context, sound, ball):
     heard: list[Progress] = []
     found = checks.check(asked, heard.append)
     outcomes = said(found)
-    assert list(outcomes) == list(checks.catalogue)
+    assert list(outcomes) == list(checks.catalogue.shipped)
     assert "fail" not in outcomes.values(), [one.check for one in found if one.check.outcome == "fail"]
     assert checks.verdict(found, n=asked.n, kept=asked.kept).word is Trust.TRUSTED
-    assert [now.done for now in heard] == list(range(1, len(checks.catalogue) + 1))
+    assert [now.done for now in heard] == list(range(1, len(checks.catalogue.shipped) + 1))
 
 
 def test_the_same_seed_says_the_same_and_leaves_everything_as_it_was(context, sound):
@@ -117,3 +118,46 @@ def test_on_a_gpu_with_indices_elsewhere(context: Callable[..., CheckContext], s
     outcomes = said(checks.check(asked))
     assert "fail" not in outcomes.values()
     assert outcomes["binarisation"] == "pass"
+
+
+def darkness(context):
+    """Images are dark.
+
+    More than that is not its claim.
+    """
+    return checks.passed(f"{len(context.x)} images are dark.")
+
+
+def of_no_norm(context):
+    raise InputError(f"there is no darkness of {context.threat.ball.name}")
+
+
+def breaking(context):
+    return 1 / 0
+
+
+def test_checks_of_ones_own_come_after_those_that_ship(context, sound, monkeypatch):
+    monkeypatch.setattr(checks.catalogue, "shipped", {"loss": checks.catalogue["loss"]})
+    extra = checks.named([darkness, of_no_norm, breaking])
+    found = checks.check(context(sound()), extra=extra)
+    assert [one.check.name for one in found] == ["loss", "darkness", "of no norm", "breaking"]
+    assert found[0].check.claim == "The loss rises along an iterated attack."
+    assert (found[1].check.claim, found[1].check.outcome) == ("Images are dark.", "pass")
+    assert found[2].check.measured == "There is no darkness of Linf."
+    assert found[3].check.outcome == "not applicable"
+    assert found[3].check.measured == "It broke down: ZeroDivisionError: division by zero."
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (["los"], "name of a check, got 'los': did you mean loss"),
+        (["loss"], "expected each check once, got another 'loss'"),
+        ([darkness, darkness], "expected each check once, got another 'darkness'"),
+        ([3], "a function or a class as the check int, got int"),
+        (["mine.py:darkness"], "would run code"),
+    ],
+)
+def test_a_check_that_is_none_is_one_line(asked, told):
+    with pytest.raises(InputError, match=told):
+        checks.named(asked)

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from steelman.errors import InputError
-from steelman.evaluation.checks.claims import failed, passed, skipped
 from steelman.evaluation.checks.context import CheckContext, Finding
 from steelman.evaluation.checks.recheck import against, all_of, first, iterated, logits, survivors
+from steelman.evaluation.checks.trust_check import failed, passed, skipped
 from steelman.losses import cross_entropy
 from steelman.records import Trust
 from steelman.victim import Victim
@@ -23,36 +23,35 @@ def evaluation_mode(context: CheckContext) -> Finding:
     One that stays in training mode whatever it is told is attacked while it moves: such a figure is inflated. One that
     was merely handed in so was measured in evaluation mode, which is not how it answers as it is.
     """
-    name, model = "evaluation mode", context.given
+    model = context.given
     x, y, _ = context.take(first(context, 64))
     left = _training(model)
     with Victim(model, seed=context.seed, device=x.device, abstention="a class") as victim:
         stays = _training(model)
         calm = victim.logits(x, y)
     if stays:
-        return failed(name, f"{_some(stays)} although eval() was called.")
+        return failed(f"{_some(stays)} although eval() was called.")
     if not left:
-        return passed(name, f"None of {_count(len(list(model.modules())))} is in training mode.")
+        return passed(f"None of {_count(len(list(model.modules())))} is in training mode.")
     with Victim(model, seed=context.seed, device=x.device, mode="as it is", abstention="a class") as victim:
         differ = int(_apart(victim.logits(x, y), calm).sum())
     if differ:
         told = f"As it was handed in, {_some(left)} and {differ} of {len(x)} answers are other ones."
-        return failed(name, told, on_fail=Trust.CANNOT_TELL)
-    return passed(name, f"{_count(len(left))} in training mode, which changes none of {len(x)} answers.")
+        return failed(told, on_fail=Trust.CANNOT_TELL)
+    return passed(f"{_count(len(left))} in training mode, which changes none of {len(x)} answers.")
 
 
 def same_twice(context: CheckContext) -> Finding:
     """Returns whether an image gets the same answer twice, or answers are averaged over draws."""
-    name = "same answer twice"
     x, y, _ = context.take(first(context, 64))
     with Victim(context.attacker.pipeline, seed=context.seed, device=x.device, abstention="a class") as victim:
         differ = int((victim.logits(x, y) != victim.logits(x, y)).any(1).sum())
     if not differ:
-        return passed(name, f"All {len(x)} images got the same answer twice.")
+        return passed(f"All {len(x)} images got the same answer twice.")
     told = f"{differ} of {len(x)} images got another answer the second time"
     if context.attacker.random:
-        return passed(name, f"{told}; every look is the mean of {context.attacker.draws} draws (EOT).")
-    return failed(name, f"{told}, and no attack averages over draws.", on_fail=Trust.CANNOT_TELL)
+        return passed(f"{told}; every look is the mean of {context.attacker.draws} draws (EOT).")
+    return failed(f"{told}, and no attack averages over draws.", on_fail=Trust.CANNOT_TELL)
 
 
 def same_in_any_batch(context: CheckContext) -> Finding:
@@ -61,10 +60,9 @@ def same_in_any_batch(context: CheckContext) -> Finding:
     Where it does, an attack on a batch of attacked images chases a target that moves with the others, and what it finds
     says little of an image alone: the figure is inflated.
     """
-    name = "same answer in any batch"
     x, y, _ = context.take(first(context, 32))
     if context.attacker.random:
-        return skipped(name, "Answers differ anyway, from look to look.")
+        return skipped("Answers differ anyway, from look to look.")
     with Victim(context.attacker.pipeline, seed=context.seed, device=x.device, abstention="a class") as victim:
         together = victim.logits(x, y)
         turned = victim.logits(x.flip(0), y.flip(0)).flip(0)
@@ -73,30 +71,27 @@ def same_in_any_batch(context: CheckContext) -> Finding:
         except InputError:
             raise
         except (ValueError, RuntimeError) as error:
-            return failed(name, f"An image alone is refused: {str(error).splitlines()[0]}", on_fail=Trust.CANNOT_TELL)
+            return failed(f"An image alone is refused: {str(error).splitlines()[0]}", on_fail=Trust.CANNOT_TELL)
     other, order = int(_apart(alone, together).sum()), int(_apart(turned, together).sum())
     told = f"Of {len(x)} images {other} got another answer alone than in a batch, {order} in another order."
-    return failed(name, told) if max(other, order) > 0.1 * len(x) else passed(name, told)
+    return failed(told) if max(other, order) > 0.1 * len(x) else passed(told)
 
 
 def gives_logits(context: CheckContext) -> Finding:
     """Returns whether the model gives logits, and if not, whether an attack on their logarithm breaks more."""
-    name = "logits"
     x, y, _ = context.take(first(context, 64))
     found = logits(context, x, y)
     sums = torch.isclose(found.sum(1), torch.ones_like(found[:, 0]), atol=1e-4)
     odd = int((sums & (found >= 0).all(1)).sum())
     if odd < len(x):
-        return passed(name, f"On {len(x) - odd} of {len(x)} images the outputs are not shares of one.")
+        return passed(f"On {len(x) - odd} of {len(x)} images the outputs are not shares of one.")
     told = f"On all {len(x)} images the outputs are shares of one, as after a softmax"
     if not context.attacker.paths:
-        return failed(name, f"{told}.", on_fail=Trust.CANNOT_TELL)
+        return failed(f"{told}.", on_fail=Trust.CANNOT_TELL)
     attack = iterated(context.threat, loss=of_probabilities, name="pgd on log-probabilities")
     trial = against(context, attack, survivors(context, 64))
     told = f"{told}. {trial.words('PGD on their logarithm')}"
-    return failed(
-        name, told, on_fail=Trust.INFLATED if trial.much else Trust.CANNOT_TELL, escalate=all_of(attack, trial)
-    )
+    return failed(told, on_fail=Trust.INFLATED if trial.much else Trust.CANNOT_TELL, escalate=all_of(attack, trial))
 
 
 def of_probabilities(shares: Tensor, y: Tensor) -> Tensor:

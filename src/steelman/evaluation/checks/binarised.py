@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from steelman.attacks import Attack, Worst, apgd, standard
 from steelman.attacks.engine.estimators import Borrowed
 from steelman.errors import InputError
-from steelman.evaluation.checks.claims import failed, passed, skipped
 from steelman.evaluation.checks.context import CheckContext, Finding
 from steelman.evaluation.checks.readout import Features, Fitted, Readouts, fit, inner, last_linear, on_sphere
 from steelman.evaluation.checks.recheck import first, logits, way
+from steelman.evaluation.checks.trust_check import failed, passed, skipped
 from steelman.evaluation.padding import PadBatch
 from steelman.records import Trust
 from steelman.streams import Streams
@@ -55,11 +55,10 @@ def binarisation(context: CheckContext) -> Finding:
     section 3 and algorithm 1. The readout differs (see `readout.fit`), 32 images stand for the paper's 512, and one
     image besides may be missed.
     """
-    name = "binarisation"
     if abstains(context.attacker.pipeline):
-        return skipped(name, "Of a model that may abstain the last layer does not say it all.")
+        return skipped("Of a model that may abstain the last layer does not say it all.")
     if context.attacker.random:
-        return skipped(name, "Features are drawn anew with every look, so that no readout can be sure of them.")
+        return skipped("Features are drawn anew with every look, so that no readout can be sure of them.")
     way(context)
     rows = first(context, _IMAGES)
     attacks = [*standard(context.threat).attacks[:3], apgd(context.threat)]
@@ -67,14 +66,14 @@ def binarisation(context: CheckContext) -> Finding:
     usable, hits = int(test.parted.sum()), int((test.found & test.parted).sum())
     chanced = int((test.chanced & test.parted).sum())
     if 2 * usable < len(rows):
-        return skipped(name, f"A linear readout tells the points apart on {usable} of {len(rows)} images alone.")
+        return skipped(f"A linear readout tells the points apart on {usable} of {len(rows)} images alone.")
     told = (
         f"Iterated attacks found what had been put on the sphere of {hits} of {usable} images, {RANDOM} random points "
         f"that of {chanced}; the mark is {MARK:.0%}."
     )
     if 2 * chanced > usable:
-        return skipped(name, f"{told} Where chance finds it, the test says nothing.")
-    return passed(name, told) if hits >= MARK * usable - 1 else failed(name, told, on_fail=Trust.CANNOT_TELL)
+        return skipped(f"{told} Where chance finds it, the test says nothing.")
+    return passed(told) if hits >= MARK * usable - 1 else failed(told, on_fail=Trust.CANNOT_TELL)
 
 
 def planted(

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from steelman.attacks import square, transfer
 from steelman.attacks.catalogue import catalogue
-from steelman.evaluation.checks.claims import failed, passed, skipped
 from steelman.evaluation.checks.context import CheckContext, Finding
 from steelman.evaluation.checks.recheck import all_of, iterated, recheck, survivors, unaided
+from steelman.evaluation.checks.trust_check import failed, passed, skipped
 
 _QUERIES, _FEW = 1000, 300
 """Queries of an image; the second of a random pipeline, of which each is a mean of several answers."""
@@ -19,9 +19,9 @@ def black_box(context: CheckContext) -> Finding:
 
     Source: Athalye et al. 2018 (Obfuscated gradients), section 3.1; the search is that of Andriushchenko et al. 2020.
     """
-    name, ball = "black box", context.threat.ball.name
+    ball = context.threat.ball.name
     if ball not in catalogue["square"].norms:
-        return skipped(name, f"The search by scores, square, has no {ball}.")
+        return skipped(f"The search by scores, square, has no {ball}.")
     queries = _FEW if context.attacker.random else _QUERIES
     rows = survivors(context, 48)
     found = recheck(
@@ -30,8 +30,8 @@ def black_box(context: CheckContext) -> Finding:
     told = found.words(f"square with {queries:,} queries")
     attack = square(context.threat)
     if found.much:
-        return failed(name, told, escalate=(attack,))
-    return passed(name, told)._replace(escalate=all_of(attack, found))
+        return failed(told, escalate=(attack,))
+    return passed(told, escalate=all_of(attack, found))
 
 
 def transferred(context: CheckContext) -> Finding:
@@ -40,9 +40,8 @@ def transferred(context: CheckContext) -> Finding:
     Besides those of the evaluation there are new ones, whose margin on the bare classifier is as large as can be.
     Source: Athalye et al. 2018 (Obfuscated gradients), section 3.1; the goal is that of Liu et al. 2017.
     """
-    name = "transfer"
     if context.undefended is None:
-        return skipped(name, "There is no bare classifier beside the pipeline to make images on.")
+        return skipped("There is no bare classifier beside the pipeline to make images on.")
     rows = survivors(context, 100)
     attack = replace(transfer(iterated(context.threat), context.undefended), name="transfer-pgd")
     result = unaided(context, attack, rows) if len(rows) else None
@@ -51,5 +50,5 @@ def transferred(context: CheckContext) -> Finding:
     found = recheck(context, rows, result)
     told = found.words("what was made on the bare classifier")
     if found.much:
-        return failed(name, told, escalate=all_of(attack, found))
-    return passed(name, told)._replace(escalate=all_of(attack, found))
+        return failed(told, escalate=all_of(attack, found))
+    return passed(told, escalate=all_of(attack, found))

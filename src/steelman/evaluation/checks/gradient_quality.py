@@ -9,9 +9,9 @@ from torch.nn import functional as F
 from steelman.attacks import blurred
 from steelman.attacks.settings import largest
 from steelman.errors import InputError
-from steelman.evaluation.checks.claims import failed, passed, skipped
 from steelman.evaluation.checks.context import CheckContext, Finding
 from steelman.evaluation.checks.recheck import against, all_of, asked, first, iterated, logits, survivors, way
+from steelman.evaluation.checks.trust_check import failed, passed, skipped
 from steelman.losses import cross_entropy, margin
 from steelman.norms import column
 from steelman.records import GradientKind, Trust
@@ -32,23 +32,22 @@ def gradients(context: CheckContext) -> Finding:
 
     Where a stage has none, an attack goes through a stand-in, and nobody knows how far that leads astray.
     """
-    name = "gradients"
     rows = first(context, 64)
     dead = [stage for stage in context.attacker.stages if not stage.gradient.usable]
     stages = "; ".join(f"stage {s.name} has {_kind(s.gradient)} on {1 - s.share:.0%} of the images" for s in dead)
     if not context.attacker.paths:
-        return failed(name, f"No gradient comes through: {stages}.", on_fail=Trust.CANNOT_TELL)
+        return failed(f"No gradient comes through: {stages}.", on_fail=Trust.CANNOT_TELL)
     x, y, indices = context.take(rows)
     try:
         grad = asked(context, x, y, indices, cross_entropy).grad.flatten(1)
     except InputError as error:
-        return failed(name, f"On {len(x)} images: {error}", on_fail=Trust.CANNOT_TELL)
+        return failed(f"On {len(x)} images: {error}", on_fail=Trust.CANNOT_TELL)
     flat = int((grad == 0).all(1).sum())
     loss = f"The loss has a gradient of zero on {flat} of {len(x)} images, through {way(context).title}"
     if dead:
-        return failed(name, f"{stages[0].upper()}{stages[1:]}. {loss}.", on_fail=Trust.CANNOT_TELL)
+        return failed(f"{stages[0].upper()}{stages[1:]}. {loss}.", on_fail=Trust.CANNOT_TELL)
     told = f"All {len(context.attacker.stages)} stages have a gradient. {loss}."
-    return failed(name, told, on_fail=Trust.CANNOT_TELL) if flat > 0.1 * len(x) else passed(name, told)
+    return failed(told, on_fail=Trust.CANNOT_TELL) if flat > 0.1 * len(x) else passed(told)
 
 
 def saturation(context: CheckContext) -> Finding:
@@ -57,21 +56,16 @@ def saturation(context: CheckContext) -> Finding:
     The usual cross-entropy in float32 then has a gradient of zero.
     Source: Carlini & Wagner 2017, section V.E; Croce & Hein 2020, section 4.1, for the scale of logits.
     """
-    name = "saturation"
     x, y, _ = context.take(first(context, 100))
     found = logits(context, x, y, draws=context.attacker.draws)
     flat = _saturated(found, y)
     told = f"The softmax in float32 leaves no gradient on {flat} of {len(x)} images"
     if flat <= len(x) / 2:
-        return passed(name, f"{told}.")
+        return passed(f"{told}.")
     attack = iterated(context.threat, name="pgd on the margin")
     trial = against(context, attack, survivors(context, 100))
     told = f"{told}. {trial.words('PGD on the margin')}"
-    return (
-        failed(name, told, escalate=(attack,))
-        if trial.much
-        else passed(name, told)._replace(escalate=all_of(attack, trial))
-    )
+    return failed(told, escalate=(attack,)) if trial.much else passed(told, escalate=all_of(attack, trial))
 
 
 def smoothness(context: CheckContext) -> Finding:
@@ -81,23 +75,22 @@ def smoothness(context: CheckContext) -> Finding:
     over a step of a hundredth of eps with what the gradient foretells. Of a stand-in's gradient only the mean is tried.
     Source: Balduzzi et al. 2017 for the word; the remedy is that of Tramèr et al. 2020, section 5.
     """
-    name = "smoothness"
     if context.attacker.random:
-        return skipped(name, f"Answers differ from look to look; gradients are means of {context.attacker.draws}.")
+        return skipped(f"Answers differ from look to look; gradients are means of {context.attacker.draws}.")
     stands_in = any(stage.gradient is not GradientKind.EXACT for stage in context.attacker.stages)
     told, smooth = (_STANDS_IN, False) if stands_in else _slopes(context)
     if smooth:
-        return passed(name, f"{told}.")
+        return passed(f"{told}.")
     sigma = largest(context.threat.eps) * _spread(context) / 2
     attack = iterated(context.threat, name="pgd on mean gradients").through(blurred(sigma, 20))
     quick = iterated(context.threat, steps=20).through(blurred(sigma, 10))
     trial = against(context, quick, survivors(context, 48))
     told, escalate = f"{told}. {trial.words('PGD on gradients averaged around the image')}", all_of(attack, trial)
     if trial.much:
-        return failed(name, told, escalate=escalate)
+        return failed(told, escalate=escalate)
     if stands_in:
-        return passed(name, told)._replace(escalate=escalate)
-    return failed(name, told, on_fail=Trust.CANNOT_TELL, escalate=escalate)
+        return passed(told, escalate=escalate)
+    return failed(told, on_fail=Trust.CANNOT_TELL, escalate=escalate)
 
 
 def _slopes(context: CheckContext) -> tuple[str, bool]:

@@ -11,9 +11,9 @@ import torch
 from steelman.attacks import Cascade, standard
 from steelman.attacks.settings import largest
 from steelman.errors import InputError
-from steelman.evaluation.checks.claims import failed, passed
 from steelman.evaluation.checks.context import CheckContext, Finding
 from steelman.evaluation.checks.recheck import first, iterated, percent, rarely, way
+from steelman.evaluation.checks.trust_check import failed, passed
 from steelman.evaluation.intervals import clopper_pearson
 from steelman.records import Trust
 from steelman.threat import Threat
@@ -30,7 +30,6 @@ def over_eps(context: CheckContext) -> Finding:
     that the figure is inflated; above, only that the attack cannot be relied on.
     Source: Athalye et al. 2018 (Obfuscated gradients), section 3.1.
     """
-    name = "accuracy over eps"
     way(context)
     rows = first(context, 48)
     eps, end = largest(context.threat.eps), all_alike(context)
@@ -48,12 +47,10 @@ def over_eps(context: CheckContext) -> Finding:
         if _rises(int((far & ~near).sum()), int((near & ~far).sum()))
     ]
     if bool(holds.all()):
-        return failed(name, f"{told} It falls nowhere.")
+        return failed(f"{told} It falls nowhere.")
     if rises:
-        return failed(
-            name, f"{told} It rises.", on_fail=Trust.INFLATED if radii[rises[0]] <= eps else Trust.CANNOT_TELL
-        )
-    return passed(name, told)
+        return failed(f"{told} It rises.", on_fail=Trust.INFLATED if radii[rises[0]] <= eps else Trust.CANNOT_TELL)
+    return passed(told)
 
 
 def chance(context: CheckContext) -> Finding:
@@ -62,11 +59,10 @@ def chance(context: CheckContext) -> Finding:
     That holds of any model that answers the same to the same image. The attack is the first climbs of `standard`.
     Source: Athalye et al. 2018 (Obfuscated gradients), section 3.1, for unbounded attacks.
     """
-    name = "large eps"
     held, tried, eps = _held(context, all_alike(context))
     told = f"At eps {eps:.3g} {held} of {tried} images hold, where the largest class has {percent(context.largest)}."
     low, _ = clopper_pearson(held, tried)
-    return failed(name, told) if low > context.largest else passed(name, told)
+    return failed(told) if low > context.largest else passed(told)
 
 
 def unbounded(context: CheckContext) -> Finding:
@@ -74,11 +70,10 @@ def unbounded(context: CheckContext) -> Finding:
 
     Source: Carlini et al. 2019 (On evaluating adversarial robustness), section 4.
     """
-    name = "unbounded"
     held, tried, eps = _held(context, 2 * all_alike(context))
     told = f"At eps {eps:.3g}, which allows any image, {held} of {tried} hold."
     low, _ = clopper_pearson(held, tried)
-    return failed(name, told) if low > _SLACK else passed(name, told)
+    return failed(told) if low > _SLACK else passed(told)
 
 
 def all_alike(context: CheckContext) -> float:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from steelman.attacks import Attack, Cascade, Settling, fgsm, standard
-from steelman.evaluation.checks.claims import failed, passed
 from steelman.evaluation.checks.context import CheckContext, Finding
 from steelman.evaluation.checks.recheck import against, all_of, first, iterated, rarely, survivors
+from steelman.evaluation.checks.trust_check import failed, passed
 from steelman.losses import margin
 from steelman.threat import Threat
 
@@ -20,7 +20,6 @@ def one_step(context: CheckContext) -> Finding:
     Source: Athalye et al. 2018 (Obfuscated gradients), section 3.1, and Carlini et al. 2019 (On evaluating adversarial
     robustness), section 4.
     """
-    name = "one step"
     single = replace(fgsm(context.threat, loss=margin), name="fgsm on the margin")
     rows = survivors(context, 100)
     left = against(context, single, rows)
@@ -34,8 +33,8 @@ def one_step(context: CheckContext) -> Finding:
     )
     weaker = only_once > only_often and rarely(only_once, only_often) < _UNLIKELY
     if left.much or weaker:
-        return failed(name, told, escalate=all_of(single, left))
-    return passed(name, told)._replace(escalate=all_of(single, left))
+        return failed(told, escalate=all_of(single, left))
+    return passed(told, escalate=all_of(single, left))
 
 
 def more_steps(context: CheckContext) -> Finding:
@@ -43,14 +42,13 @@ def more_steps(context: CheckContext) -> Finding:
 
     Source: Carlini et al. 2019 (On evaluating adversarial robustness), section 5.6.
     """
-    name = "more steps"
     attack = doubled(context.threat)
     rows = survivors(context, 100)
     found = against(context, attack, rows)
     told = found.words("twice the steps and starts")
     if found.much:
-        return failed(name, told, escalate=(attack,))
-    return passed(name, told)._replace(escalate=all_of(attack, found))
+        return failed(told, escalate=(attack,))
+    return passed(told, escalate=all_of(attack, found))
 
 
 def doubled(threat: Threat) -> Cascade:

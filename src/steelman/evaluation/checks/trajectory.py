@@ -11,9 +11,9 @@ from steelman.attacks import Worst, pgd
 from steelman.attacks.engine.estimators import Ascend, Estimator
 from steelman.attacks.engine.problem import Problem
 from steelman.attacks.engine.schedules import at_input
-from steelman.evaluation.checks.claims import failed, passed
 from steelman.evaluation.checks.context import CheckContext, Finding
 from steelman.evaluation.checks.recheck import first, way
+from steelman.evaluation.checks.trust_check import failed, passed
 from steelman.evaluation.padding import PadBatch
 from steelman.losses import margin
 from steelman.records import Trust
@@ -60,7 +60,6 @@ def loss(context: CheckContext) -> Finding:
     it rose: then the gradient leads nowhere, and nothing is known of what a better guide would find. Images are
     counted, since a single one that breaks, or goes back, moves the mean by more than all that hold.
     """
-    name = "loss"
     rows = first(context, 64)
     path = trajectory(context, rows).double()
     begun, top, end = path[0], path.amax(0), path[-1]
@@ -71,4 +70,4 @@ def loss(context: CheckContext) -> Finding:
         f"{float(end.mean()):.3g}; it rises on {int(rose.sum())} of them, and on {int(kept.sum())} it keeps at least "
         "half of its highest rise."
     )
-    return passed(name, told) if 2 * int(kept.sum()) > len(rows) else failed(name, told, on_fail=Trust.CANNOT_TELL)
+    return passed(told) if 2 * int(kept.sum()) > len(rows) else failed(told, on_fail=Trust.CANNOT_TELL)
