@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from steelman.version import VERSION
+
 if TYPE_CHECKING:
     from steelman import attacks, bounds, data, defences, losses, models, report, training
     from steelman.api import evaluate
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     from steelman.result import EvaluationResult, read
     from steelman.threat import Threat
 
-__version__ = "0.1.0"
+
+__version__ = VERSION
 
 __all__ = [
     "L0",

@@ -21,7 +21,7 @@ LINES = [
 
 def filled(folder: Path | None) -> Store:
     store = Store(folder, {"seed": 0}, {"command": "steelman evaluate"})
-    store.list_images([7, 3], ["cat", "dog"])
+    store.list_images([7, 3], ["cat", "dog"], ["c", "d"])
     store.declare(STEP)
     store.put(STEP, 0, LINES, torch.full((1, 1, 2, 2), 0.25), 1.5)
     return store
@@ -87,7 +87,7 @@ def test_a_store_of_another_version_says_so(tmp_path: Path) -> None:
     db.commit()
     db.close()
     for open_ in (lambda: Store(tmp_path, {"seed": 0}), lambda: Store.read(tmp_path)):
-        with pytest.raises(InputError, match=r"expected a run of schema 2 .*, got 9: another version of steelman"):
+        with pytest.raises(InputError, match=r"expected a run of schema 2 .*, got schema 9, which another version"):
             open_()
 
 

@@ -26,51 +26,12 @@ def seeded(make: Callable[..., nn.Module], **settings: object) -> nn.Module:
         return make(**settings).eval()
 
 
-def found(make: Callable[..., nn.Module], **settings: object) -> Fingerprint:
-    return before(seeded(make, **settings))
-
-
 def before(stage: nn.Module) -> Fingerprint:
     return Pipeline(bare(), purifier=stage, input_shape=SHAPE).fingerprint()
 
 
 def bare() -> nn.Module:
     return seeded(models.CNN, width=4)
-
-
-SMALL = {"side": 28, "width": 4}
-SETTINGS = [
-    (defences.BitDepth, {}, {"bits": 2}),
-    (defences.MedianSmoothing, {}, {"size": 3}),
-    (defences.RandomResizePad, {}, {"ratio": 1.2}),
-    (defences.JPEG, {}, {"quality": 74}),
-    (defences.JPEG, {}, {"gradient": "soft"}),
-    (defences.DifferentiableJPEG, {}, {"quality": 74}),
-    (defences.DifferentiableJPEG, {}, {"rounding": "straight-through"}),
-    (defences.TotalVariation, {}, {"weight": 0.031}),
-    (defences.DefenseGAN, SMALL | {"steps": 5, "starts": 2}, {"steps": 6}),
-    (defences.DefenseGAN, SMALL | {"steps": 5, "starts": 2}, {"gradient": "unrolled"}),
-    (defences.PuVAE, SMALL, {"temperature": 0.02}),
-    (defences.PuVAE, SMALL, {"choice": "marginal"}),
-    (defences.BayesianAutoencoder, {"width": 4, "code": 4, "depth": 1}, {"noise": 0.2}),
-    (defences.CertifiedAutoencoder, SMALL, {"lead": 0.2}),
-    (defences.CertifiedAutoencoder, SMALL, {"trace": 1e-3}),
-    (defences.RobustAutoencoder, SMALL, {"style": 25}),
-    (defences.ConvAutoencoder, {}, {"noise": 0.5}),
-    (defences.UNetPurifier, {"width": 4, "code": 4, "depth": 1}, {"noise": 0.2}),
-]
-
-
-@pytest.mark.parametrize(("kind", "settings", "change"), SETTINGS, ids=lambda value: getattr(value, "__name__", None))
-def test_every_setting_of_every_stage_is_seen(
-    kind: type[nn.Module], settings: dict[str, object], change: dict[str, object]
-) -> None:
-    def stage(**own: object) -> nn.Module:
-        return models.fitted(kind(**own), SHAPE)
-
-    once, again, other = found(stage, **settings), found(stage, **settings), found(stage, **{**settings, **change})
-    assert once.same(again)
-    assert not once.same(other)
 
 
 def test_settings_of_what_stands_around_or_beside_a_classifier_are_seen() -> None:

@@ -20,10 +20,10 @@ from steelman.evaluation.planning.threat_groups import ThreatGroup, full_cost, t
 from steelman.evaluation.running.attempt_runner import AttemptRunner
 from steelman.evaluation.running.runner import Observer, Options, Runner
 from steelman.evaluation.storing.assembly import build_records
-from steelman.evaluation.storing.store import Store, of_tensor
+from steelman.evaluation.storing.identity import digests, identity
+from steelman.evaluation.storing.store import Store
 from steelman.pipeline import wrapped
 from steelman.records import Check, Evaluation, build
-from steelman.weights import digest
 
 
 def evaluate(
@@ -80,7 +80,7 @@ def evaluate(
     attacker = probe_pipeline(model, x, y, seed=seed)
     name, label = model.name, model.defence
     names = {"dataset": images.dataset, "classifier": name, "defence": label}
-    decides = _decides(model, undefended, images, groups, options)
+    decides = identity(model, undefended, images, [one for group in groups for one in group.attacks], asdict(options))
     more = {
         "names": names,
         "groups": [_plain(group, attacker, images.num_classes) for group in groups],
@@ -91,7 +91,7 @@ def evaluate(
         **(about or {}),
     }
     with Store(None if folder is None else Path(folder), decides, more, fresh=fresh) as store:
-        store.list_images(images.indices.tolist(), [images.classes[k] for k in images.labels.tolist()])
+        store.list_images(images.indices.tolist(), [images.classes[k] for k in images.labels.tolist()], digests(images))
         attempt_runner = AttemptRunner(attacker, undefended, images, x.device, seed, keeps=folder is not None)
         Runner(attempt_runner, model, groups, store, options, observe).run()
         if check:
@@ -105,7 +105,7 @@ def evaluate(
             rows=rows,
             pictures=shown,
             cases=cases,
-            settings=_settings(images, groups, options, decides["model"]) | dict(about or {}),
+            settings=_settings(images, groups, options, decides["pipeline"]["sha256"]) | dict(about or {}),
             versions=store.about()["versions"],
             notes=tuple(_notes(attacker, groups, undefended)),
             seconds=spent,
@@ -126,25 +126,6 @@ def _settings(images: Images, groups: tuple[ThreatGroup, ...], options: Options,
 def _first(model: nn.Module, images: Images) -> tuple[torch.Tensor, torch.Tensor]:
     """The first few images on the model's device, by which its stages are judged, whatever the order they came in."""
     return measure.on(model, images.take(images.indices.argsort()[:32]))
-
-
-def _decides(
-    model: nn.Module, undefended: nn.Module | None, images: Images, groups: tuple[ThreatGroup, ...], options: Options
-) -> dict[str, Any]:
-    """What decides the results: a run of other values is another run."""
-    known = measure.versions()
-    return {
-        "model": digest(model),
-        "layout": str(model),
-        "undefended": None if undefended is None else digest(undefended),
-        "images": of_tensor(images.images),
-        "labels": of_tensor(images.labels),
-        "places": of_tensor(images.indices),
-        "attacks": [repr(attack) for group in groups for attack in group.attacks],
-        "options": asdict(options),
-        "steelman": known["steelman"],
-        "torch": known["torch"],
-    }
 
 
 def _plain(group: ThreatGroup, attacker: Attacker, classes: int) -> dict[str, Any]:

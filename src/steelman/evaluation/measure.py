@@ -6,7 +6,6 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from steelman.attacks import Progress
 from steelman.data import Images
 from steelman.evaluation.intervals import clopper_pearson
 from steelman.records import Protocol, Row
+from steelman.version import VERSION
 from steelman.victim import Abstention, Mode, Victim
 
 Observer = Callable[[Progress], None]
@@ -112,13 +112,9 @@ def latency(model: nn.Module, x: Tensor, *, warm_up: int = 30, runs: int = 200) 
 
 def versions() -> dict[str, str]:
     """Returns what a measurement ran on: steelman, Python, torch, system, processor, threads and GPU."""
-    try:
-        own = version("steelman")
-    except PackageNotFoundError:
-        own = "not installed"
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     return {
-        "steelman": own,
+        "steelman": VERSION,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "system": f"{platform.system()} {platform.machine()}",

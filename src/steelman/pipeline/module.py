@@ -80,16 +80,18 @@ class Pipeline(nn.Module):
         parts = {name: getattr(self, name) for name in ("purifier", "preprocess", "classifier", "detector")}
         return tuple((name, part) for name, part in parts.items() if part is not None)
 
-    def fingerprint(self) -> Fingerprint:
-        """Returns what tells this pipeline from every other one that could answer differently.
+    def fingerprint(self, shape: Sequence[int] = ()) -> Fingerprint:
+        """Returns what tells this pipeline from every other that could answer differently, whatever they are called.
 
-        Raises InputError where its input shape is not known.
+        shape: (C, H, W) of its images, its input shape unless told.
+        Raises InputError where neither is known.
         """
-        if not self.input_shape:
+        shape = tuple(shape) or self.input_shape
+        if not shape:
             raise InputError(
                 "expected a pipeline that knows its input, got one that does not: say input_shape=(1, 28, 28)"
             )
-        return fingerprint(self, self.input_shape, (self.stages(), self.classes, self.input_shape))
+        return fingerprint(self, shape, (self.stages(), self.classes, shape))
 
     def forward(self, x: Tensor) -> Tensor:
         given = x

@@ -6,10 +6,11 @@ from enum import StrEnum
 from typing import NamedTuple
 
 SCHEMA = 2
+"""2: kinds of steps in the field's words; fingerprints, class names and each image's digest belong to a run."""
 
 TABLES = """
 create table about (key text primary key, value text not null);
-create table images (number integer primary key, label text not null);
+create table images (number integer primary key, label text not null, digest text not null);
 create table steps (
     threat integer, step text, position integer, attack text, through text, kind text, primary key (threat, step)
 );

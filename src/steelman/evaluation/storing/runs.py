@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from io import StringIO
 from pathlib import Path
@@ -101,27 +102,54 @@ def cases(folder: Path | str) -> tuple[Case, ...]:
 def compared(first: Path | str, second: Path | str) -> tuple[Comparison, ...]:
     """Returns the paired comparison of two runs under every threat that both have, on the images that both have.
 
-    Raises InputError where they share no threat or no image, or are about different data.
+    Images are paired by their digests, in which their pixels and their classes stand; those of a digest that several
+    have, in their order.
+    Raises InputError where they share no threat or no image, and where one place holds two different images.
     Source: McNemar 1947, in its exact form.
     """
     one, other = cases(first), cases(second)
-    data = {case.dataset for case in (*one, *other)}
-    if len(data) > 1:
-        raise InputError(f"expected two runs on the same data, got {' and '.join(sorted(data))}")
+    places = _places(first, second)
     pairs = [(a, b) for a in one for b in other if (a.norm, a.eps) == (b.norm, b.eps)]
     if not pairs:
         said = " and ".join(
             ", ".join(f"{case.norm} {case.eps:g}" for case in them) or "nothing" for them in (one, other)
         )
         raise InputError(f"expected two runs under a threat that both have, got {said}")
-    return tuple(_paired(a, b) for a, b in pairs)
+    return tuple(_paired(a, b, places) for a, b in pairs)
 
 
-def _paired(one: Case, other: Case) -> Comparison:
-    kept = {sample.index: sample.kept for sample in other.samples}
-    pairs = [(sample.kept, kept[sample.index]) for sample in one.samples if sample.index in kept]
-    if not pairs:
+def _places(first: Path | str, second: Path | str) -> dict[int, int]:
+    """Where each image of the first run stands in the second, of those that both have."""
+    listed = []
+    for folder in (first, second):
+        with Store.read(folder) as store:
+            listed.append(store.digests())
+    one, other = listed
+    known = set(other.values())
+    wrong = [number for number, digest in one.items() if number in other and digest not in known]
+    if wrong:
+        raise InputError(
+            f"expected two runs on the same images, got different ones at {len(wrong):,} places, the first {wrong[0]}: "
+            "evaluate both on one --data"
+        )
+    there = {key: number for number, key in _counted(other)}
+    found = {number: there[key] for number, key in _counted(one) if key in there}
+    if not found:
         raise InputError("expected two runs on the same images, got samples that share none: give both one --seed")
+    return found
+
+
+def _counted(digests: Mapping[int, str]) -> Iterator[tuple[int, tuple[str, int]]]:
+    """Each place with its digest and the how-manieth image of that digest it is."""
+    met: Counter[str] = Counter()
+    for number, digest in digests.items():
+        yield number, (digest, met[digest])
+        met[digest] += 1
+
+
+def _paired(one: Case, other: Case, places: Mapping[int, int]) -> Comparison:
+    kept = {sample.index: sample.kept for sample in other.samples}
+    pairs = [(sample.kept, kept[there]) for sample in one.samples if (there := places.get(sample.index, -1)) in kept]
     count = {split: pairs.count(split) for split in ((True, True), (True, False), (False, True), (False, False))}
     return Comparison(
         norm=one.norm,

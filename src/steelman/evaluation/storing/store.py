@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
 from steelman.errors import InputError
+from steelman.evaluation.storing.identity import same
 from steelman.evaluation.storing.journal import SCHEMA, TABLES, Outcome, Step, StepKind
 from steelman.files import put_bytes
 
@@ -105,15 +105,21 @@ class Store:
         """Writes more values about the run."""
         self._tell({key: _plain(value) for key, value in values.items()})
 
-    def list_images(self, numbers: Sequence[int], labels: Sequence[str]) -> None:
-        """Writes which images the run is about, by their places in the data set and their classes."""
+    def list_images(self, numbers: Sequence[int], labels: Sequence[str], digests: Sequence[str]) -> None:
+        """Writes which images the run is about, by their places in the data set, their classes and their digests."""
+        rows = zip(numbers, labels, digests, strict=True)
         with self._guarded(), self._db:
-            self._db.executemany("insert or ignore into images values (?, ?)", zip(numbers, labels, strict=True))
+            self._db.executemany("insert or ignore into images values (?, ?, ?)", rows)
 
     def images(self) -> dict[int, str]:
         """Returns the class of each image by its place in the data set."""
         with self._guarded():
             return dict(self._db.execute("select number, label from images order by number"))
+
+    def digests(self) -> dict[int, str]:
+        """Returns the digest of each image by its place in the data set."""
+        with self._guarded():
+            return dict(self._db.execute("select number, digest from images order by number"))
 
     def declare(self, step: Step) -> None:
         """Writes that an attempt belongs to the run, in the order in which attempts are declared."""
@@ -214,18 +220,6 @@ class Store:
             raise InputError(_told(error, where)) from None
 
 
-def fingerprint(values: Mapping[str, Any]) -> str:
-    """Returns a SHA-256, in hex, of JSON values."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def of_tensor(tensor: Tensor) -> str:
-    """Returns a SHA-256, in hex, of a tensor's shape, type and bytes."""
-    sha = hashlib.sha256(f"{tuple(tensor.shape)}{tensor.dtype}".encode())
-    sha.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return sha.hexdigest()
-
-
 def _maybe(value: int | None) -> bool | None:
     return None if value is None else bool(value)
 
@@ -255,13 +249,22 @@ def _check_version(db: sqlite3.Connection, folder: Path | None) -> None:
     (found,) = db.execute("pragma user_version").fetchone()
     if found != SCHEMA:
         raise InputError(
-            f"expected a run of schema {SCHEMA} in {folder}, got {found}: another version of steelman wrote it; "
+            f"expected a run of schema {SCHEMA} in {folder}, got schema {found}, which {_writer(db)} wrote: "
             "read it with that one, or begin again with --fresh"
         )
 
 
+def _writer(db: sqlite3.Connection) -> str:
+    """Which steelman wrote a store, as far as it says."""
+    try:
+        (said,) = db.execute("select value from about where key = 'versions'").fetchone()
+        return f"steelman {json.loads(said)['steelman']}"
+    except (sqlite3.Error, TypeError, KeyError, ValueError):
+        return "another version of steelman"
+
+
 def _check_same(known: Mapping[str, Any], own: Mapping[str, Any], folder: Path | None) -> None:
-    other = [key for key in own if known.get(key) != own[key]]
+    other = [key for key in own if not same(own[key], known.get(key))]
     if other:
         key = other[0]
         raise InputError(
@@ -271,7 +274,11 @@ def _check_same(known: Mapping[str, Any], own: Mapping[str, Any], folder: Path |
 
 
 def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
+    text = (
+        value
+        if isinstance(value, str)
+        else json.dumps(value.get("sha256", value) if isinstance(value, dict) else value)
+    )
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
