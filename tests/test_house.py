@@ -16,11 +16,12 @@ MODULES = {
     for path in FILES
 }
 
-ANYWHERE = {"errors", "files", "precision", "registry"}
+ANYWHERE = {"errors", "files", "precision", "registry", "version"}
 ABOVE = {
     "errors": set(),
     "files": set(),
     "precision": set(),
+    "version": set(),
     "registry": set(),
     "streams": set(),
     "norms": {"streams"},

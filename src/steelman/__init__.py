@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from steelman.version import VERSION
+from steelman.version import VERSION as _VERSION
 
 if TYPE_CHECKING:
     from steelman import attacks, bounds, data, defences, losses, models, report, training
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from steelman.threat import Threat
 
 
-__version__ = VERSION
+__version__ = _VERSION
 
 __all__ = [
     "L0",

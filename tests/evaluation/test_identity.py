@@ -184,8 +184,9 @@ def test_a_run_of_the_earlier_schema_is_refused_with_who_wrote_it(tmp_path: Path
     START(tmp_path)
     with sqlite3.connect(tmp_path / "run.sqlite") as db:
         db.execute("pragma user_version = 1")
+    wrote = f"which steelman {VERSION} up to commit f1ba80d wrote"
     for job in (lambda: START(tmp_path), lambda: cases(tmp_path)):
-        with pytest.raises(InputError, match=rf"schema 2 in .*, got schema 1, which steelman {VERSION} wrote: read it"):
+        with pytest.raises(InputError, match=rf"schema 2 in .*, got schema 1, {wrote}: read it"):
             job()
 
 

@@ -87,7 +87,9 @@ def test_a_store_of_another_version_says_so(tmp_path: Path) -> None:
     db.commit()
     db.close()
     for open_ in (lambda: Store(tmp_path, {"seed": 0}), lambda: Store.read(tmp_path)):
-        with pytest.raises(InputError, match=r"expected a run of schema 2 .*, got schema 9, which another version"):
+        with pytest.raises(
+            InputError, match=r"expected a run of schema 2 .*, got schema 9, which steelman of another version wrote"
+        ):
             open_()
 
 

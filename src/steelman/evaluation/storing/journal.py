@@ -8,6 +8,9 @@ from typing import NamedTuple
 SCHEMA = 2
 """2: kinds of steps in the field's words; fingerprints, class names and each image's digest belong to a run."""
 
+WRITERS = {1: "up to commit f1ba80d"}
+"""What wrote the schemas before."""
+
 TABLES = """
 create table about (key text primary key, value text not null);
 create table images (number integer primary key, label text not null, digest text not null);

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from steelman.errors import InputError
 from steelman.evaluation.storing.identity import same
-from steelman.evaluation.storing.journal import SCHEMA, TABLES, Outcome, Step, StepKind
+from steelman.evaluation.storing.journal import SCHEMA, TABLES, WRITERS, Outcome, Step, StepKind
 from steelman.files import put_bytes
 
 FILE = "run.sqlite"
@@ -249,18 +249,19 @@ def _check_version(db: sqlite3.Connection, folder: Path | None) -> None:
     (found,) = db.execute("pragma user_version").fetchone()
     if found != SCHEMA:
         raise InputError(
-            f"expected a run of schema {SCHEMA} in {folder}, got schema {found}, which {_writer(db)} wrote: "
+            f"expected a run of schema {SCHEMA} in {folder}, got schema {found}, which {_writer(db, found)} wrote: "
             "read it with that one, or begin again with --fresh"
         )
 
 
-def _writer(db: sqlite3.Connection) -> str:
+def _writer(db: sqlite3.Connection, schema: int) -> str:
     """Which steelman wrote a store, as far as it says."""
     try:
         (said,) = db.execute("select value from about where key = 'versions'").fetchone()
-        return f"steelman {json.loads(said)['steelman']}"
+        version = json.loads(said)["steelman"]
     except (sqlite3.Error, TypeError, KeyError, ValueError):
-        return "another version of steelman"
+        version = "of another version"
+    return " ".join(filter(None, (f"steelman {version}", WRITERS.get(schema))))
 
 
 def _check_same(known: Mapping[str, Any], own: Mapping[str, Any], folder: Path | None) -> None:
