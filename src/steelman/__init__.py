@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from steelman.api import evaluate
     from steelman.errors import InputError
     from steelman.norms import L0, L1, L2, Linf
+    from steelman.pipeline import Pipeline
     from steelman.result import EvaluationResult, read
     from steelman.threat import Threat
 
@@ -30,6 +31,7 @@ __all__ = [
     "EvaluationResult",
     "InputError",
     "Linf",
+    "Pipeline",
     "Threat",
     "attacks",
     "bounds",
@@ -50,6 +52,7 @@ _PLACES = {
     "L1": "steelman.norms",
     "L2": "steelman.norms",
     "Linf": "steelman.norms",
+    "Pipeline": "steelman.pipeline",
     "Threat": "steelman.threat",
     "evaluate": "steelman.api",
     "read": "steelman.result",

@@ -267,7 +267,7 @@ def rejecting(
     one, or the data set's `unet`.
     Raises InputError for another detector or share, and for a data set without training images.
     """
-    from steelman import data, defences, training
+    from steelman import data, defences
     from steelman.defences import detectors
 
     loaded = data.load(options.data, like=options.like)
@@ -277,7 +277,7 @@ def rejecting(
     beside = None if purifier is None else purifier.to(device)
     name, settings = with_settings(options.detector)
     detector = detectors.ready(name, settings, classifier, beside, code=True).to(device)
-    _, held = training.split(loaded, 0)
+    _, held = loaded.split(0)
     return defences.reject(detector, classifier, options.fpr, validation=held.x[:1000].to(device))
 
 

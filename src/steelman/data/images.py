@@ -146,6 +146,17 @@ class Data:
     train: Images | None
     test: Images
 
+    def split(self, seed: int) -> tuple[Images, Images]:
+        """Returns (kept, held): the training images but for 1/12, which only validate, and those.
+
+        Raises InputError if the data set has none to train on.
+        """
+        if self.train is None:
+            raise InputError(
+                f"expected training images in {self.name}, got a test split alone: give a folder with train and test"
+            )
+        return self.train.split(1 / 12, seed)
+
     @property
     def id(self) -> str:
         """Which data set that steelman knows these images are of, "" for any other."""

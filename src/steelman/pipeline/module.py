@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Self
 
 from torch import Tensor, nn
 
+from steelman.defences.detectors import Watched
 from steelman.defences.rejecting import Rejecting, abstaining
 from steelman.errors import InputError
+from steelman.pipeline import folders
 from steelman.pipeline.fingerprint import Fingerprint, fingerprint
 from steelman.victim import abstains
 
@@ -92,6 +95,65 @@ class Pipeline(nn.Module):
                 "expected a pipeline that knows its input, got one that does not: say input_shape=(1, 28, 28)"
             )
         return fingerprint(self, shape, (self.stages(), self.classes, shape))
+
+    def beside(self) -> tuple[nn.Module, ...]:
+        """Returns the modules that the detector watches and that are not in front of the classifier."""
+        own = {id(part) for part in self.modules()}
+        return tuple(part for part in self._watched() if part is not None and id(part) not in own)
+
+    def _watched(self) -> Watched:
+        watched: Watched = getattr(getattr(self.detector, "detector", None), "watched", Watched())
+        return watched
+
+    def save(self, folder: Path | str) -> None:
+        """Writes the pipeline to a folder of its own, whole or not at all; `Pipeline.load` reads it.
+
+        A stage is written by its name in the catalogue, its settings and its weights. A module of one's own is named by
+        `name` or `defence`, as in path/to/file.py:name, or by where its class stands.
+        Raises InputError for a stage that cannot be made again from these, for an input shape that is not known, and
+        if the folder cannot be written.
+        """
+        folder, found = Path(folder), self.fingerprint()
+        stages = dict(self.stages())
+        compared = self._watched().purifier
+        if compared is not None and compared is not self.purifier:
+            stages["beside"] = compared
+        about = {"name": self.name, "defence": self.defence}
+        images = {"classes": list(self.classes), "input_shape": list(self.input_shape)}
+        labels = {"classifier": self.name, "purifier": self.defence}
+        with folders.whole(folder) as partial:
+            folders.write(partial, stages, labels, found, **about, **images)
+            try:  # what cannot be loaded again is not saved
+                self.load(partial, trust_code=True)
+            except InputError as error:
+                why = str(error).replace(str(partial), str(folder))
+                raise InputError(f"expected a pipeline that names and settings make again, but: {why}") from None
+
+    @classmethod
+    def load(cls, folder: Path | str, *, trust_code: bool = False) -> Self:
+        """Returns the pipeline that a folder holds, in evaluation mode.
+
+        trust_code: whether the folder may name modules and files, which then run.
+        Raises InputError for a folder that is none, is damaged or of another schema, that names code without trust, and
+        for a pipeline that answers otherwise than the one that was saved.
+        """
+        record, made = folders.read(Path(folder), trust_code=trust_code)
+        made.pop("beside", None)
+        about: dict[str, Any] = {**made, "name": record.name, "defence": record.defence}
+        found = cls(classes=record.classes, input_shape=record.input_shape, **about)
+        if not found.fingerprint().same(Fingerprint.from_dict(record.fingerprint.model_dump())):
+            raise InputError(
+                f"expected the pipeline that was saved in {folder}, got one that answers or is made otherwise: "
+                "code, settings or weights have changed; make it again with steelman pipeline"
+            )
+        return found
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Moves what the detector watches too."""
+        for part in self.beside():
+            part._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         given = x

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from steelman import training, weights
+from steelman import weights
 from steelman.attacks import Attack, Worst, apgd, apgd_dlr, fgsm, square
 from steelman.data import Images
 from steelman.errors import unknown
@@ -106,7 +106,7 @@ def _chosen(plan: AblationPlan) -> list[Variant]:
 
 
 def _notes(plan: AblationPlan, bench: Bench) -> tuple[str, ...]:
-    visits = plan.recipe.epochs * len(training.split(bench.loaded, plan.recipe.seed)[0])
+    visits = plan.recipe.epochs * len(bench.loaded.split(plan.recipe.seed)[0])
     return (
         f"Each variant is one change from “{BASE}” and was shown {visits:,} images in {plan.recipe.epochs} epochs; "
         "the same images, recipe and seed for all, unless that is the change. This is a small part of what the weights "

@@ -153,7 +153,7 @@ def _fit(
     checkpoint: Path,
     observe: training.Observer,
 ) -> Trained:
-    kept, held = training.split(bench.loaded, how.seed)
+    kept, held = bench.loaded.split(how.seed)
     judged = held.sample(min(len(held), plan.judged), how.seed)
     history = training.fit(
         module, learns, kept, judged, how, checkpoint=checkpoint, device=plan.device, observe=observe

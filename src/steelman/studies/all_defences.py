@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from steelman import data, defences, models, training
+from steelman import data, defences, models
 from steelman.attacks import Attack, Worst, ddn, fgsm, pgd, square
 from steelman.data import Images
 from steelman.defences import detectors
@@ -108,7 +108,7 @@ def _own(dataset: str, names: list[str]) -> list[str]:
 def _rejecting(dataset: str, name: str, plain: nn.Module) -> nn.Module:
     """The threshold is set on images that trained neither the classifier nor the detector."""
     detector = detectors.load(f"{dataset}/{name}", plain, defences.load(f"{dataset}/unet"))
-    _, held = training.split(data.load(dataset), 0)
+    _, held = data.load(dataset).split(0)
     return defences.reject(detector, plain, validation=held.x[:1000])
 
 

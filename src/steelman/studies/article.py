@@ -138,7 +138,7 @@ def _thinned(loaded: Data, plan: ArticlePlan) -> Data:
 
 
 def _visits(plan: ArticlePlan, loaded: Data) -> int:
-    return plan.recipe.epochs * len(training.split(loaded, plan.recipe.seed)[0])
+    return plan.recipe.epochs * len(loaded.split(plan.recipe.seed)[0])
 
 
 def _trained_on(plan: ArticlePlan, one: Contestant) -> training.Objective:
@@ -202,7 +202,7 @@ def _fit(
     checkpoint: Path,
     observe: training.Observer,
 ) -> Trained:
-    kept, held = training.split(loaded, plan.recipe.seed)
+    kept, held = loaded.split(plan.recipe.seed)
     judged = held.sample(min(len(held), 500), plan.recipe.seed)
     history = training.fit(
         network, objective, kept, judged, plan.recipe, checkpoint=checkpoint, device=plan.device, observe=observe

@@ -14,7 +14,7 @@ from steelman.training.purifiers import certified_autoencoder, certify_prototype
 from steelman.training.recipe import Recipe
 from steelman.training.recipes import RECIPES, named
 from steelman.training.seeding import seeded
-from steelman.training.trained import Trained, record, split
+from steelman.training.trained import Trained, record
 
 __all__ = [
     "RECIPES",
@@ -49,6 +49,5 @@ __all__ = [
     "robust",
     "robust_autoencoder",
     "seeded",
-    "split",
     "through",
 ]

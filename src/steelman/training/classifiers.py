@@ -18,7 +18,7 @@ from steelman.training.objectives import Classify
 from steelman.training.objectives import objective as made
 from steelman.training.recipe import Recipe
 from steelman.training.recipes import MIRRORED, ROBUST
-from steelman.training.trained import Trained, fitted, split
+from steelman.training.trained import Trained, fitted
 
 
 def classifier(
@@ -73,7 +73,7 @@ def robust(
     the rates and the averaging are ours.
     """
     aim = made(objective, threat, ramp=ramp, **settings)
-    kept, _ = split(data, recipe.seed)
+    kept, _ = data.split(recipe.seed)
     batch = tuple(part.to(device) for part in kept.batch(torch.arange(min(len(kept), recipe.batch_size))))
     told = {"model": name, "cost": round(cost(model, aim, batch, recipe), 2)}
     trained = fitted(model, aim, data, recipe, told, judged=1000, checkpoint=checkpoint, device=device, observe=observe)

@@ -25,7 +25,7 @@ from steelman.training.fit import Observer, fit
 from steelman.training.recipe import Recipe
 from steelman.training.recipes import DETECTOR
 from steelman.training.seeding import seeded
-from steelman.training.trained import Trained, split
+from steelman.training.trained import Trained
 
 EPS = (0.05, 0.1, 0.2, 0.3, 0.45, 0.6)
 """Radii of the one attack that detectors are fitted on."""
@@ -113,7 +113,7 @@ def bench(
     Raises InputError for no training images, and as `prepared` does.
     """
     classifier = classifier.to(device).eval().requires_grad_(False)
-    kept, held = split(data, seed)
+    kept, held = data.split(seed)
     kept = kept.sample(min(images, len(kept)), seed)
     parts = (*kept.split(1 / 3, seed), held.sample(min(500, len(held)), seed))
     made = attacks_of(attack, eps)

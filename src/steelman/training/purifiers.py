@@ -23,7 +23,7 @@ from steelman.training.fit import Observer
 from steelman.training.objectives import Certified, Classify, EndToEndPurifierLoss, Purify, Weights
 from steelman.training.recipe import Recipe
 from steelman.training.recipes import CERTIFIED_AUTOENCODER, MIRRORED, ROBUST_AUTOENCODER, UNET
-from steelman.training.trained import Trained, fitted, split
+from steelman.training.trained import Trained, fitted
 
 
 def unaware(steps: int = 5) -> tuple[tuple[Attack, float], ...]:
@@ -164,7 +164,7 @@ def certified_autoencoder(
     classifier = classifier.to(device).eval().requires_grad_(False)
     objective = Certified(threat=Threat.of(threat), reach=reach, clean=clean, classify=augmentation(data, shift))
     told = {"defence": name, "classifier": weights.digest(classifier)}
-    kept, _ = split(data, recipe.seed)
+    kept, _ = data.split(recipe.seed)
     model.learn(kept.x, kept.y, clearly(classifier, kept))
     certify_prototypes(model.to(device), classifier)
     return fitted(

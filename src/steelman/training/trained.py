@@ -13,7 +13,6 @@ from torch import nn
 
 from steelman import weights
 from steelman.data import Data, Images
-from steelman.errors import InputError
 from steelman.training.checkpoint import Epoch
 from steelman.training.fit import Objective, Observer, fit
 from steelman.training.recipe import Recipe
@@ -37,18 +36,6 @@ class Trained:
             checkpoint.unlink(missing_ok=True)
 
 
-def split(data: Data, seed: int) -> tuple[Images, Images]:
-    """Returns (kept, held): the training images but for 1/12, which only validate, and those.
-
-    Raises InputError if the data set has none to train on.
-    """
-    if data.train is None:
-        raise InputError(
-            f"expected training images in {data.name}, got a test split alone: give a folder with train and test"
-        )
-    return data.train.split(1 / 12, seed)
-
-
 def fitted(
     model: nn.Module,
     objective: Objective,
@@ -69,7 +56,7 @@ def fitted(
     checkpoint: the best weights so far stand beside it from the first epoch on, as safetensors that can be used.
     Raises InputError if the data set has none to train on.
     """
-    kept, held = split(data, recipe.seed)
+    kept, held = data.split(recipe.seed)
     validation = held if judged is None else held.sample(min(len(held), judged), recipe.seed)
 
     def trained(history: tuple[Epoch, ...]) -> Trained:
