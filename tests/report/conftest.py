@@ -11,6 +11,7 @@ import pytest
 
 from steelman.evaluation.intervals import clopper_pearson
 from steelman.records import (
+    WORST,
     Breaker,
     Case,
     CertifiedInterval,
@@ -26,6 +27,8 @@ from steelman.records import (
     Trust,
     Verdict,
 )
+from steelman.studies.presentation import presentation
+from steelman.studies.unseen_attacks import NEVER_SEEN
 
 FGSM = {
     "mnist": (0.9901, 0.9099, 0.8237, 0.7274, 0.5840, 0.4054, 0.2648, 0.1610, 0.0531, 0.0523),
@@ -87,6 +90,7 @@ def make_row(**changes: Any) -> Row:
         "accuracy": 0.5,
     } | changes
     accuracy, n = values["accuracy"], values["n"]
+    values.setdefault("worst_case", values["attack"] in (WORST, NEVER_SEEN))
     low, high = (None, None) if accuracy is None else clopper_pearson(round(accuracy * n), n)
     return Row(**({"ci_low": low, "ci_high": high} | values))
 
@@ -114,6 +118,7 @@ def make_picture(eps: float, channels: int = 1, side: int = 28, **changes: Any) 
 def make_evaluation(*rows: Row, **changes: Any) -> Evaluation:
     """An evaluation with these rows."""
     values: dict[str, Any] = {"title": "A run", "rows": rows, "settings": {}, "versions": {"steelman": "0.1.0"}}
+    values["presentation"] = presentation(dict.fromkeys(row.table for row in rows))
     return Evaluation(**(values | changes))
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from steelman.records import Evaluation, Row
 from steelman.report import to_html
 from steelman.report.static_vs_adaptive import arenas
+from steelman.studies.presentation import presentation
 
 
 def row(defence: str, attack: str, protocol: str, accuracy: float, table: str = "defences") -> Row:
@@ -26,7 +27,8 @@ def row(defence: str, attack: str, protocol: str, accuracy: float, table: str = 
 
 
 def evaluation(*rows: Row) -> Evaluation:
-    return Evaluation(title="defences", rows=rows, settings={}, versions={})
+    shown = presentation(["defences"])
+    return Evaluation(title="defences", rows=rows, settings={}, versions={}, presentation=shown)
 
 
 ROWS = (

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from steelman.records import OURS, PAPERS, Evaluation, Picture
+from steelman.records import Evaluation, Picture
 from steelman.report import to_html
 from steelman.report.side_by_side import facings, others
+from steelman.studies.presentation import OURS, PAPERS
 
 Pictures = Callable[..., Picture]
 Runs = Callable[..., Evaluation]
@@ -24,24 +25,27 @@ def both(picture: Pictures, index: int, **changes: Any) -> tuple[Picture, Pictur
     )
 
 
-def test_an_image_stands_in_one_line_before_both_purifiers(picture: Pictures) -> None:
-    (face,) = facings([*both(picture, 7), *both(picture, 3)])
+def test_an_image_stands_in_one_line_before_both_purifiers(picture: Pictures, evaluation: Runs) -> None:
+    (face,) = facings(evaluation(pictures=(*both(picture, 7), *both(picture, 3))))
     assert face.title == "MNIST"
     assert face.heads == ((PAPERS, "conv-<b>"), (OURS, "robust"))
     assert [line.index for line in face.lines] == [7, 3]
     assert [side.purified.wrong for side in face.lines[0].sides] == [True, False]
     assert face.caption == (
-        "APGD at Linf ε 0.30, made through each pipeline. Read right after it: conv-<b> 0 of 2 and robust 2 of 2."
+        "APGD at Linf ε 0.30, made through each pipeline. "
+        "Classified correctly after it: conv-<b> 0 of 2 and robust 2 of 2."
     )
 
 
-def test_data_sets_stand_apart_and_an_image_before_one_purifier_is_left_out(picture: Pictures) -> None:
+def test_data_sets_stand_apart_and_an_image_before_one_purifier_is_left_out(
+    picture: Pictures, evaluation: Runs
+) -> None:
     shown = [*both(picture, 7), *both(picture, 7, dataset="fashion-mnist")[:1]]
-    assert [face.title for face in facings(shown)] == ["MNIST"]
-    assert facings(shown[2:]) == ()
+    assert [face.title for face in facings(evaluation(pictures=tuple(shown)))] == ["MNIST"]
+    assert facings(evaluation(pictures=tuple(shown[2:]))) == ()
     shown += both(picture, 7, dataset="fashion-mnist")[1:]
-    assert [face.title for face in facings(shown)] == ["MNIST", "Fashion-MNIST"]
-    assert others([*shown, plain := picture(0.1)]) == (plain,)
+    assert [face.title for face in facings(evaluation(pictures=tuple(shown)))] == ["MNIST", "Fashion-MNIST"]
+    assert others(evaluation(pictures=(*shown, plain := picture(0.1)))) == (plain,)
 
 
 def test_right_and_wrong_are_told_in_words_and_names_are_escaped(picture: Pictures, evaluation: Runs) -> None:

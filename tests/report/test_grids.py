@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from steelman.records import NEVER_SEEN, WORST, Evaluation, Row
+from steelman.records import WORST, Evaluation, Row
 from steelman.report import tables, to_html
 from steelman.report.curves import charts
 from steelman.report.findings import collapses, headlines
 from steelman.report.static_vs_adaptive import arenas
 from steelman.report.warnings_shown import claims
+from steelman.studies.unseen_attacks import NEVER_SEEN
 
 Rows = Callable[..., Row]
 Runs = Callable[..., Evaluation]

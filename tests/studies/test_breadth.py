@@ -8,13 +8,12 @@ import torch
 from steelman import L0, L2, Linf, data, models
 from steelman.attacks import corruptions, ddn, fgsm, jsma, one_pixel, pgd, square
 from steelman.evaluation import measure
-from steelman.records import NEVER_SEEN
 from steelman.report import tables, to_html
 from steelman.studies import published, robustness, unseen_attacks
 from steelman.studies.all_defences import RADII, Entrant
 from steelman.studies.paper import reproduce
 from steelman.studies.paper_setup import Plan
-from steelman.studies.unseen_attacks import Trial
+from steelman.studies.unseen_attacks import NEVER_SEEN, Trial
 
 FEW = (
     Trial(fgsm(Linf(0.1)), True, "1 step"),

@@ -14,12 +14,13 @@ from steelman import Linf, data, defences, models, training
 from steelman.attacks import AnyAttack, apgd, pgd
 from steelman.errors import InputError
 from steelman.evaluation.running.attempt_runner import AttemptRunner
-from steelman.records import OURS, PAPERS, WORST, Evaluation, read
+from steelman.records import WORST, Evaluation, read
 from steelman.report import tables, to_html
 from steelman.studies import comparison_figure, robustness
 from steelman.studies.all_defences import Entrant
 from steelman.studies.paper import reproduce
 from steelman.studies.paper_setup import Done, Plan
+from steelman.studies.presentation import OURS, PAPERS
 
 FOUR = [("none", "static"), ("pgd", "static"), (WORST, "adaptive"), (WORST, "certified")]
 

@@ -13,14 +13,12 @@ from steelman.records.cases import (
 from steelman.records.detections import Detection
 from steelman.records.evaluation import SCHEMA, Evaluation
 from steelman.records.kinds import CheckOutcome, Fate, GradientKind, Protocol, Trust
-from steelman.records.pictures import OURS, PAPERS, Features, Layer, Picture
+from steelman.records.pictures import Features, Layer, Picture
+from steelman.records.presentation import Focus, Presentation, Section, SideBySide
 from steelman.records.reading import build, read
-from steelman.records.rows import NEVER_SEEN, WORST, Row
+from steelman.records.rows import WORST, Row
 
 __all__ = [
-    "NEVER_SEEN",
-    "OURS",
-    "PAPERS",
     "SCHEMA",
     "WORST",
     "Breaker",
@@ -33,12 +31,16 @@ __all__ = [
     "Evaluation",
     "Fate",
     "Features",
+    "Focus",
     "GradientKind",
     "Layer",
     "Picture",
+    "Presentation",
     "Protocol",
     "Row",
     "Sample",
+    "Section",
+    "SideBySide",
     "Stage",
     "Trust",
     "Verdict",

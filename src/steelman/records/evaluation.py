@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from steelman.files import put_bytes
 from steelman.records.cases import Case, Sample
 from steelman.records.detections import Detection
 from steelman.records.pictures import Features, Picture
+from steelman.records.presentation import Presentation
 from steelman.records.rows import Row
 
 SCHEMA = 2
@@ -29,6 +30,7 @@ class Evaluation:
 
     title: what it is.  settings: what was asked for, as JSON values.  versions: of what it ran on.
     notes: sentences that a reader needs to understand the numbers.  seconds: how long it took.
+    presentation: what a study says of how its tables are shown.
     """
 
     title: str
@@ -41,6 +43,7 @@ class Evaluation:
     versions: Mapping[str, str]
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+    presentation: Presentation = field(default_factory=Presentation)
 
     def write(self, folder: Path | str) -> None:
         """Writes results.json, pictures.npz and features.npz into a run folder, each whole or not at all.
@@ -67,7 +70,7 @@ class Evaluation:
             "title": self.title,
             "rows": [asdict(row) for row in self.rows],
             "pictures": [
-                {field.name: getattr(picture, field.name) for field in fields(Picture) if field.name != "images"}
+                {own.name: getattr(picture, own.name) for own in fields(Picture) if own.name != "images"}
                 for picture in self.pictures
             ],
             **({"features": [_without_arrays(one) for one in self.features]} if self.features else {}),
@@ -77,6 +80,7 @@ class Evaluation:
             "versions": dict(self.versions),
             "notes": list(self.notes),
             "seconds": round(self.seconds, 1),
+            **({"presentation": asdict(self.presentation)} if self.presentation != Presentation() else {}),
         }
 
     def __repr__(self) -> str:
@@ -101,7 +105,5 @@ def _without_arrays(features: Features) -> dict[str, Any]:
 def _plain(case: Case) -> dict[str, Any]:
     """A case as JSON values, its samples in columns, which is a third of the text."""
     plain = asdict(case)
-    plain["samples"] = {
-        field.name: [getattr(sample, field.name) for sample in case.samples] for field in fields(Sample)
-    }
+    plain["samples"] = {own.name: [getattr(sample, own.name) for sample in case.samples] for own in fields(Sample)}
     return plain

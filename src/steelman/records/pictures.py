@@ -9,9 +9,6 @@ from numpy.typing import NDArray
 
 from steelman.records.kinds import Protocol
 
-PAPERS, OURS = "the paper's purifier", "our purifier"
-"""The roles of pictures of one image under one attack, which a report sets side by side."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:

@@ -20,6 +20,7 @@ from steelman.records.cases import Case, Sample
 from steelman.records.detections import Detection
 from steelman.records.evaluation import SCHEMA, Evaluation
 from steelman.records.pictures import Features, Picture
+from steelman.records.presentation import Presentation
 from steelman.records.rows import Row
 
 _WRITERS = {1: "up to commit f1ba80d"}
@@ -49,6 +50,7 @@ def read(folder: Path | str) -> Evaluation:
             versions=content["versions"],
             notes=tuple(content["notes"]),
             seconds=content["seconds"],
+            presentation=build(Presentation, content.get("presentation", {})),
         )
     except InputError:
         raise

@@ -7,25 +7,22 @@ from dataclasses import dataclass
 from steelman.records.kinds import Protocol
 
 WORST = "worst of all"
-"""The attack of a row that counts what survives every other of its threat."""
-
-NEVER_SEEN = "worst of those never seen"
-"""The attack of a row that counts what survives every attack that was not trained on."""
+"""What the attack of a row is called that counts what survives every other of its threat."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """One cell of a table: the accuracy of one pipeline under one attack at one eps.
 
-    table: "1a", "1b", "2", "3" of the paper, "defences", "holds", "breadth", "training", "ablation" or
-    "evaluate".
+    table: "evaluate", or one of a study.
     protocol: certified for the share that is proved to hold.
     norm: of the attack, "Linf", "L2", "L1" or "L0"; "none" for one that no ball describes, whose eps is 0.
     n: images measured; 0 and no accuracy where only a published figure stands.  ci_low, ci_high: 95 %, Clopper-Pearson.
-    published: the paper's figure.
-    latency_ms: median for one image through defence and classifier on `threads` threads; the paper's where n is 0.
+    published: the figure of a publication.
+    latency_ms: median for one image through defence and classifier on `threads` threads; published where n is 0.
     note: what a reader must know of this cell.
     seen: whether attacks of this kind were trained on; None where nobody asks.
+    worst_case: whether it counts what survives every one of several attacks.
     """
 
     table: str
@@ -45,3 +42,4 @@ class Row:
     note: str = ""
     norm: str = "Linf"
     seen: bool | None = None
+    worst_case: bool = False

@@ -11,16 +11,10 @@ from steelman.report.findings import measured
 
 _STYLES = 6
 
-COMPARED = frozenset({"ablation", "defences", "holds", "training"})
-"""Tables that set many defences side by side at one eps: no curve goes through one point."""
-
-BROAD = "breadth"
-"""The table that sets many attacks side by side."""
-
 
 @dataclass(frozen=True)
 class Series:
-    """One pipeline over ε: `points` measured here, `published` the paper's, both sorted by eps.
+    """One pipeline over ε: `points` measured here, and `published` ones, both sorted by eps.
 
     style: in [0, 6), the same for the same defence in every chart of a page, as long as it stands there once.
     """
@@ -61,9 +55,9 @@ class Chart:
 def charts(evaluation: Evaluation) -> tuple[Chart, ...]:
     """Returns every chart in which some pipeline is known at two ε or more, clean images counted for the first.
 
-    Where a table has many attacks, those at one ε alone are not drawn: its lines say as much.
+    A table's section may ask for more ε, or for no curves.
     """
-    rows = [row for row in evaluation.rows if row.table not in COMPARED and not _lone(row, evaluation.rows)]
+    rows = [row for row in evaluation.rows if _is_drawn(row, evaluation)]
     attacked = [row for row in rows if not formatting.is_clean(row)]
     known = {row.defence for row in measured(attacked)}
     defences = sorted({row.defence for row in attacked}, key=lambda name: (name != "none", name not in known, name))
@@ -127,15 +121,13 @@ def _one_each(rows: list[Row]) -> tuple[Row, ...]:
     return tuple(best[eps] for eps in sorted(best))
 
 
-def _lone(row: Row, rows: Iterable[Row]) -> bool:
-    """Whether a row stands in the table of all attacks, at the only ε of its own."""
-    if row.table != BROAD or formatting.is_clean(row):
-        return False
-    return len({r.eps for r in rows if r.table == BROAD and _kind(r) == _kind(row)}) == 1
-
-
-def _kind(row: Row) -> tuple[str, str, str]:
-    return row.dataset, row.attack, row.norm
+def _is_drawn(row: Row, evaluation: Evaluation) -> bool:
+    """Whether the section of a row's table wants a curve through so many ε as its attack has, the clean one counted."""
+    least = evaluation.presentation.of(row.table).curve_from
+    if least is None or formatting.is_clean(row):
+        return least is not None
+    kind = (row.table, row.dataset, row.attack, row.norm)
+    return len({r.eps for r in evaluation.rows if (r.table, r.dataset, r.attack, r.norm) == kind}) + 1 >= least
 
 
 def _known(series: Series) -> int:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from steelman.records import NEVER_SEEN, WORST, Evaluation, Protocol, Row
+from steelman.records import Evaluation, Focus, Protocol, Row
 from steelman.report import formatting
 
 COLLAPSE = 0.2
 _ONE_STEP = ("fgsm",)
-_OURS = ("robust-autoencoder", "certified-autoencoder", "unet")
-_SUMS = (WORST, NEVER_SEEN)
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,8 @@ def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:
     """Returns the headline of every data set with a figure of ours, in the order of the rows."""
     rows = measured(evaluation.rows)
     return tuple(
-        _headline(name, [r for r in rows if r.dataset == name]) for name in dict.fromkeys(r.dataset for r in rows)
+        _headline(name, [r for r in rows if r.dataset == name], evaluation.presentation.focus)
+        for name in dict.fromkeys(r.dataset for r in rows)
     )
 
 
@@ -107,7 +106,7 @@ def collapses(evaluation: Evaluation) -> tuple[str, ...]:
 
 def _told_apart(row: Row, rows: list[Row]) -> bool:
     """Whether a row only sums up others, each of which is told."""
-    if row.attack not in _SUMS:
+    if not row.worst_case:
         return False
     return any(r.protocol == Protocol.ADAPTIVE and r.attack != row.attack and _place(r) == _place(row) for r in rows)
 
@@ -140,19 +139,21 @@ def leaks(evaluation: Evaluation) -> tuple[str, ...]:
     return tuple(dict.fromkeys(said))
 
 
-def _headline(name: str, rows: list[Row]) -> Headline:
+def _headline(name: str, rows: list[Row], focus: Focus) -> Headline:
     attacked = [row for row in rows if not formatting.is_clean(row)]
     adaptive = [row for row in attacked if row.protocol == Protocol.ADAPTIVE and row.defence != "none"]
     unaware = [
         row for row in attacked if row.protocol not in (Protocol.ADAPTIVE, Protocol.CERTIFIED) and row.defence != "none"
     ]
-    chosen = min(unaware, key=lambda row: _preference(row, adaptive), default=None)
-    first = min((_rank(row) for row in adaptive), default=0)
-    twins = [row for row in adaptive if (_rank(row) == first if chosen is None else _place(row) == _place(chosen))]
+    chosen = min(unaware, key=lambda row: _preference(row, adaptive, focus), default=None)
+    first = min((_rank(row, focus) for row in adaptive), default=0)
+    twins = [
+        row for row in adaptive if (_rank(row, focus) == first if chosen is None else _place(row) == _place(chosen))
+    ]
     if chosen is None:
-        twins = [row for row in twins if row.attack in _SUMS] or twins
+        twins = [row for row in twins if row.worst_case] or twins
     known = min(twins, key=lambda row: (_value(row), chosen is not None and row.attack != chosen.attack), default=None)
-    anchor = chosen or known or min(attacked, key=lambda row: _preference(row, []), default=None)
+    anchor = chosen or known or min(attacked, key=lambda row: _preference(row, [], focus), default=None)
     bare = [row for row in attacked if row.defence == "none" and (anchor is None or _alike(row, anchor))]
     clean = [row for row in rows if formatting.is_clean(row) and row.defence == "none"]
     return Headline(name, _first(clean, anchor), _first(bare, anchor), chosen, known)
@@ -168,20 +169,20 @@ def _first(rows: list[Row], anchor: Row | None) -> Row | None:
     return min(rows, key=distance, default=None)
 
 
-def _rank(row: Row) -> int:
-    """Our own defences first."""
-    return _OURS.index(row.defence) if row.defence in _OURS else len(_OURS)
+def _rank(row: Row, focus: Focus) -> int:
+    """The defences in focus first."""
+    return focus.defences.index(row.defence) if row.defence in focus.defences else len(focus.defences)
 
 
-def _preference(row: Row, adaptive: list[Row]) -> tuple[bool, bool, bool, bool, bool, int, float]:
-    """Sorts first what a headline should show: static, with an adaptive twin, PGD at .15, our own defence."""
+def _preference(row: Row, adaptive: list[Row], focus: Focus) -> tuple[bool, bool, bool, bool, bool, int, float]:
+    """Sorts first what a headline should show: static, with an adaptive twin, what is in focus."""
     return (
         row.protocol == Protocol.AS_PUBLISHED,
         row.norm != "Linf",
         not any(_place(row) == _place(twin) for twin in adaptive),
-        row.attack != "pgd" or abs(row.eps - 0.15) > 1e-9,
+        row.attack != focus.attack or abs(row.eps - focus.eps) > 1e-9,
         row.attack in _ONE_STEP,
-        _rank(row),
+        _rank(row, focus),
         -row.eps,
     )
 

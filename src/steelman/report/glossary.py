@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from steelman.records import Protocol
+from steelman.records import Evaluation, Protocol
 
 _PROTOCOLS = {
     Protocol.AS_PUBLISHED: (
-        "What the paper measured, repeated as its code does it: dropout and batch statistics stay on while the "
-        "classifier is attacked and tested, FGSM climbs the raw logit, PGD takes 40 steps of 0.01 and is not "
-        "clipped to valid pixels. These figures say whether the paper's method reproduces. They do not say how a "
-        "deployed classifier would fare."
+        "Measured as a publication did, with what its code does wrong. The figures say whether its method reproduces. "
+        "They do not say how a deployed classifier would fare."
     ),
     Protocol.STATIC: (
         "The same threat with the mistakes mended: evaluation mode, cross-entropy, every adversarial image inside "
@@ -30,7 +26,7 @@ _PROTOCOLS = {
         "nothing about attacks."
     ),
 }
-GENERAL = (
+_GENERAL = (
     (
         "Intervals",
         "An interval in brackets holds the true share for all images of this kind in at least 95 of 100 such samples "
@@ -46,24 +42,24 @@ GENERAL = (
     (
         "ε of one half and more",
         "For L∞ and ε ≥ 0.5 a plain grey picture lies within reach of every image, so no deterministic classifier "
-        "can keep more than its largest class share (MNIST 11.35 %, Fashion-MNIST 10 %) against a perfect "
-        "attacker. A higher figure there speaks of the attack, not of the defence.",
+        "can keep more than its largest class share against a perfect attacker. A higher figure there speaks of the "
+        "attack, not of the defence.",
     ),
     (
         "Larger ε, lower accuracy",
         "A larger ball holds the smaller one, so against an attacker who searches it well accuracy never rises "
         "with ε. Where it rises under an iterated attack, the attack has failed.",
     ),
-    (
-        "Published figures",
-        "Figures under “published” are the paper's (arXiv 2312.03520), printed without intervals and measured "
-        "as the protocol as-published tells. Beside a figure of another protocol they show how much the protocol "
-        "itself decides. Where nothing was measured here the cell says so.",
-    ),
 )
 
 
-def protocols(names: Iterable[Protocol]) -> tuple[tuple[str, str], ...]:
-    """Returns each protocol with what it means, in their order."""
-    there = set(names)
-    return tuple((name, words) for name, words in _PROTOCOLS.items() if name in there)
+def protocols(evaluation: Evaluation) -> tuple[tuple[str, str], ...]:
+    """Returns each protocol that a row has with what it means, in their order."""
+    there, own = {row.protocol for row in evaluation.rows}, dict(evaluation.presentation.glossary)
+    return tuple((name, own.get(name, words)) for name, words in _PROTOCOLS.items() if name in there)
+
+
+def general(evaluation: Evaluation) -> tuple[tuple[str, str], ...]:
+    """Returns what else a reader must know, in general and of this study: each term with what it means."""
+    own = {term: words for term, words in evaluation.presentation.glossary if term not in set(_PROTOCOLS)}
+    return tuple((dict(_GENERAL) | own).items())

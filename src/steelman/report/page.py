@@ -53,7 +53,7 @@ def to_html(evaluation: Evaluation) -> str:
     drawn = () if told_by_cases else charts(evaluation)
     command, config = reruns(evaluation)
     told = {"command"} | ({"config"} if config else set())
-    pictures = side_by_side.others(evaluation.pictures)
+    pictures = side_by_side.others(evaluation)
     others = {name: value for name, value in evaluation.settings.items() if name not in told}
     return page.render(
         evaluation=evaluation,
@@ -68,14 +68,15 @@ def to_html(evaluation: Evaluation) -> str:
         rocs=[(panel, roc.svg(panel, f"r{i}")) for i, panel in enumerate(roc.panels(evaluation.detections))],
         printed=any(series.published for chart in drawn for series in chart.series),
         swatch=drawing.swatch,
-        facings=side_by_side.facings(evaluation.pictures),
+        side_by_side=evaluation.presentation.side_by_side,
+        facings=side_by_side.facings(evaluation),
         walls=gallery.walls(pictures, evaluation.cases),
         plates=feature_maps.plates(evaluation.features),
         noises=feature_maps.noises(evaluation.features),
         hidden=max(0, len(pictures) - gallery.SHOWN),
         latencies=latencies(evaluation),
-        protocols=glossary.protocols(row.protocol for row in evaluation.rows),
-        general=glossary.GENERAL,
+        protocols=glossary.protocols(evaluation),
+        general=glossary.general(evaluation),
         claims=[claim for claim in claims(evaluation) if claim.failures or not evaluation.cases],
         blocks=blocks(evaluation),
         tally=tally(evaluation),

@@ -1,22 +1,20 @@
-"""Pictures of the paper's purifier and ours before the same attack, set side by side."""
+"""Pictures of several purifiers before the same attack, set side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from steelman.records import OURS, PAPERS, Picture
+from steelman.records import Evaluation, Picture
 from steelman.report import formatting
 from steelman.report.gallery import Cell, cell
-
-ROLES = (PAPERS, OURS)
 
 _SIDE = 112
 
 
 @dataclass(frozen=True)
 class Side:
-    """What one purifier met and made of it; what was read of either stands in its cell."""
+    """What one purifier met and made of it; the prediction for either stands in its cell."""
 
     attacked: Cell
     purified: Cell
@@ -42,31 +40,36 @@ class Facing:
     lines: tuple[Line, ...]
 
 
-def facings(pictures: Sequence[Picture]) -> tuple[Facing, ...]:
-    """Returns one for each data set and attack with pictures before both purifiers; they have `ROLES`."""
+def facings(evaluation: Evaluation) -> tuple[Facing, ...]:
+    """Returns one for each data set and attack with pictures in every role."""
+    roles = _roles(evaluation)
     groups: dict[tuple[str, str, str, float], list[Picture]] = {}
-    for picture in pictures:
-        if picture.role in ROLES:
+    for picture in evaluation.pictures:
+        if picture.role in roles:
             groups.setdefault((picture.dataset, picture.attack, picture.norm, picture.eps), []).append(picture)
-    return tuple(facing for members in groups.values() if (facing := _facing(members)).lines)
+    return tuple(facing for members in groups.values() if (facing := _facing(members, roles)).lines)
 
 
-def others(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
+def others(evaluation: Evaluation) -> tuple[Picture, ...]:
     """Returns the pictures that are not set side by side."""
-    return tuple(picture for picture in pictures if picture.role not in ROLES)
+    return tuple(picture for picture in evaluation.pictures if picture.role not in _roles(evaluation))
 
 
-def _facing(members: list[Picture]) -> Facing:
+def _roles(evaluation: Evaluation) -> tuple[str, ...]:
+    return evaluation.presentation.side_by_side.roles if evaluation.presentation.side_by_side else ()
+
+
+def _facing(members: list[Picture], roles: Sequence[str]) -> Facing:
     first = members[0]
     by_image: dict[int, dict[str, Picture]] = {}
     for picture in members:
         by_image.setdefault(picture.index, {})[picture.role] = picture
-    both = [[known[role] for role in ROLES] for known in by_image.values() if len(known) == len(ROLES)]
+    both = [[known[role] for role in roles] for known in by_image.values() if len(known) == len(roles)]
     heads = tuple((sides.role, sides.defence) for sides in both[0]) if both else ()
-    kept = [sum(not _wrong(pictures[at]) for pictures in both) for at in range(len(heads))]
-    told = formatting.listed(f"{name} {held} of {len(both)}" for (_, name), held in zip(heads, kept, strict=True))
+    right = [sum(not _wrong(pictures[at]) for pictures in both) for at in range(len(heads))]
+    told = formatting.listed(f"{name} {held} of {len(both)}" for (_, name), held in zip(heads, right, strict=True))
     attack = f"{formatting.attack(first.attack)} at {formatting.ball(first.norm, first.eps)}"
-    caption = f"{attack}, made through each pipeline. Read right after it: {told}." if both else ""
+    caption = f"{attack}, made through each pipeline. Classified correctly after it: {told}." if both else ""
     return Facing(formatting.dataset(first.dataset), caption, heads, tuple(map(_line, both)))
 
 

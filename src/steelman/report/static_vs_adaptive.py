@@ -8,9 +8,6 @@ from steelman.records import Evaluation, Protocol, Row
 from steelman.report import formatting
 from steelman.report.findings import measured
 
-TABLES = ("defences", "holds")
-"""Whichever comes first is drawn."""
-
 
 @dataclass(frozen=True)
 class Duel:
@@ -34,7 +31,7 @@ class Duel:
 
 @dataclass(frozen=True)
 class Arena:
-    """The defences of one data set, those that keep most once they are known first."""
+    """The defences of one data set, the most robust once they are known first."""
 
     dataset: str
     duels: tuple[Duel, ...]
@@ -51,9 +48,13 @@ class Arena:
 
 
 def arenas(evaluation: Evaluation) -> tuple[Arena, ...]:
-    """Returns one for every data set whose defences were measured both unknown and known to the attacker."""
+    """Returns one for every data set whose defences were measured both unknown and known to the attacker.
+
+    Of several tables that could show it the first is drawn.
+    """
     there = measured(evaluation.rows)
-    table = next((name for name in TABLES if any(row.table == name for row in there)), "")
+    compared = (section.table for section in evaluation.presentation.sections if section.duel)
+    table = next((name for name in compared if any(row.table == name for row in there)), "")
     rows = [row for row in there if row.table == table]
     found = []
     for dataset in dict.fromkeys(row.dataset for row in rows):

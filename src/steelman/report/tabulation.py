@@ -4,43 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from steelman.records import Evaluation, Protocol, Row
+from steelman.records import Evaluation, Protocol, Row, Section
 from steelman.report import formatting, roc
 from steelman.report.pivot import Pivot
 from steelman.report.table import Table, marks
 
 _IN_PERCENT = "Accuracy in %, in brackets its 95 % interval."
-_PAPER = {
-    "1a": "Table 1a · accuracy against ε under FGSM",
-    "1b": "Table 1b · accuracy against ε under PGD",
-    "2": "Table 2 · with and without defence",
-    "3": "Table 3 · comparison, with latency",
-}
-_OURS = {
-    "holds": "What holds when the attacker knows it",
-    "breadth": "One purifier against everything",
-    "defences": "Every defence, unknown to the attacker and known",
-    "training": "The article's comparison · attacks seen in training and not",
-    "ablation": "Each ingredient of the training, changed by itself",
-}
-_ACROSS = {"holds": ("figure",)}
-_ALSO = {
-    "holds": "Static: made on the bare cnn, shown to the defence. Adaptive worst: what survives that and the cascades "
-    "standard and AutoAttack through the whole pipeline. Certified: what is proved to survive any change in the ball.",
-    "breadth": "Each attack goes through the whole pipeline. Seen in training: FGSM and PGD in L∞, at some of these ε. "
-    "Nothing else was, though APGD and Square work inside a ball that was trained on.",
-}
-_PAPER_LATENCIES = (
-    "The paper prints 14.80 s for Defense-GAN, 0.11 s for PuVAE and 0.008 s for its own auto-encoder, timed on other "
-    "machines in other ways: set beside ours they give an order of magnitude, no more."
-)
 
 
 def tables(evaluation: Evaluation) -> tuple[Table, ...]:
-    """Returns every table that has rows: the paper's first, in its order, then the others as they come."""
-    names = list(dict.fromkeys(row.table for row in evaluation.rows))
-    ordered = [name for name in _PAPER if name in names] + [name for name in names if name not in _PAPER]
-    found = [table for name in ordered for table in _named(name, [r for r in evaluation.rows if r.table == name])]
+    """Returns every table that has rows: those with a section first, in the sections' order, then as they come."""
+    names = dict.fromkeys(row.table for row in evaluation.rows)
+    listed = [section.table for section in evaluation.presentation.sections if section.table in names]
+    sections = [evaluation.presentation.of(name) for name in dict.fromkeys((*listed, *names))]
+    found = [table for one in sections for table in _laid(one, [r for r in evaluation.rows if r.table == one.table])]
     return (*found, *roc.tables(evaluation.detections))
 
 
@@ -67,29 +44,22 @@ def latencies(evaluation: Evaluation) -> Table | None:
     )
 
 
-def _named(name: str, rows: list[Row]) -> list[Table]:
-    if name not in ("1a", "1b", "2", *_OURS):
-        title = _PAPER.get(name) or ("Evaluation" if name == "evaluate" else f"Table “{name}”")
-        return [_long(title, rows, _PAPER_LATENCIES if name == "3" else "")]
+def _laid(section: Section, rows: list[Row]) -> list[Table]:
+    if not section.down:
+        return [_long(section, rows)]
     datasets = dict.fromkeys(row.dataset for row in rows)
-    return [_wide(name, data, [row for row in rows if row.dataset == data]) for data in datasets]
+    return [_wide(section, data, [row for row in rows if row.dataset == data]) for data in datasets]
 
 
-def _wide(name: str, data: str, rows: list[Row]) -> Table:
-    if name == "breadth":
-        pivot = Pivot.of(rows, ("strength", "seen", "note"), ("defence",))
-    elif name in _OURS:
-        pivot = Pivot.of(rows, ("defence", "classifier"), _ACROSS.get(name, ("strength", "protocol")))
-    elif name == "2":
-        pivot = Pivot.of(sorted(rows, key=_attack_order), ("strength", "protocol", "classifier"), ("defence",))
-    else:
-        several = len({row.attack for row in rows if not formatting.is_clean(row)}) > 1
-        down = ("eps", "attack") if several else ("eps",)
-        pivot = Pivot.of(sorted(rows, key=lambda row: row.eps), down, ("protocol", "classifier", "defence"))
-    at = _radius(rows) if name == "holds" else ""
-    caption = " ".join(filter(None, (at, _ALSO.get(name, ""), pivot.constant, _IN_PERCENT, pivot.images)))
+def _wide(section: Section, data: str, rows: list[Row]) -> Table:
+    """Clean rows have no attack: where all others have one in common it needs no column."""
+    one = len({row.attack for row in rows if not formatting.is_clean(row)}) < 2
+    down = tuple(name for name in section.down if name != "attack" or not one)
+    pivot = Pivot.of(sorted(rows, key=_attack_order) if section.by_strength else rows, down, section.across)
+    at = _radius(rows) if "figure" in section.across else ""
+    caption = " ".join(filter(None, (at, section.caption, pivot.constant, _IN_PERCENT, pivot.images)))
     headers, lines = pivot.content()
-    return Table(f"{(_PAPER | _OURS)[name]} · {formatting.dataset(data)}", caption, headers, lines, pivot.footnotes)
+    return Table(f"{section.title} · {formatting.dataset(data)}", caption, headers, lines, pivot.footnotes)
 
 
 def _radius(rows: list[Row]) -> str:
@@ -98,7 +68,7 @@ def _radius(rows: list[Row]) -> str:
     return f"{', '.join(balls)}." if balls else ""
 
 
-def _long(title: str, rows: list[Row], also: str) -> Table:
+def _long(section: Section, rows: list[Row]) -> Table:
     """One line a row; what is the same in all of them moves into the caption."""
     mark = marks(row.note for row in rows)
     columns = {
@@ -121,8 +91,8 @@ def _long(title: str, rows: list[Row], also: str) -> Table:
     empty = [name for name in ("Published, %", "Latency") if set(columns[name]) == {formatting.MISSING}]
     shown = {name: cells for name, cells in columns.items() if name not in (*constant, *empty)}
     lines = tuple(zip(*shown.values(), strict=True))
-    caption = " ".join(filter(None, (said, "A line is one pipeline under one attack.", also)))
-    return Table(title, caption, tuple(shown), lines, _footnotes(mark))
+    caption = " ".join(filter(None, (said, "A line is one pipeline under one attack.", section.caption)))
+    return Table(section.title, caption, tuple(shown), lines, _footnotes(mark))
 
 
 def _footnotes(mark: dict[str, str]) -> tuple[str, ...]:

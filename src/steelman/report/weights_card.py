@@ -67,8 +67,8 @@ def _figures(evaluation: Evaluation) -> Iterator[str]:
 
 _LIMITS = """## What they do not protect against
 
-- Changes larger than those above, or of another norm: the figures are of these threats alone. `steelman reproduce
-  --tables breadth` shows the same weights under others.
+- Changes larger than those above, or of another norm: the figures are of these threats alone. `steelman evaluate`
+  with `--norm` and `--eps` shows the same weights under others.
 - Images of other data, and a classifier that reads the purifier's drawings otherwise: evaluate your own pipeline.
 - What changes the meaning of an image. At Linf radii from .5 one grey image lies in every image's ball, and nothing can
   hold there.

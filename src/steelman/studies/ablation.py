@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -183,4 +183,4 @@ def _rows(
         kept, _ = survive([attack], entry.pipeline, x, y, indices=test.indices, seed=plan.recipe.seed, observe=hear)
         yield row(kept, attack.name, float(attack.threat.eps), "adaptive")
         worst &= kept
-    yield row(worst, WORST, plan.eps, "adaptive")
+    yield replace(row(worst, WORST, plan.eps, "adaptive"), worst_case=True)

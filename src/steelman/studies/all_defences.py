@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -166,7 +166,7 @@ def rows(
         found += [row(static, name, eps, "static", norm), row(kept, name, eps, "adaptive", norm)]
         if norm == "Linf":
             worst &= kept
-    return [*found, row(worst, WORST, RADII[images.dataset][0], "adaptive")]
+    return [*found, replace(row(worst, WORST, RADII[images.dataset][0], "adaptive"), worst_case=True)]
 
 
 _AVERAGED = f"Random: attacked and judged by the mean of {DRAWS} answers."

@@ -12,9 +12,10 @@ from steelman.evaluation.pictures import picture
 from steelman.evaluation.planning.attempts import survive
 from steelman.norms import Linf
 from steelman.pipeline import Pipeline
-from steelman.records import OURS, PAPERS, Picture, Protocol
+from steelman.records import Picture, Protocol
 from steelman.studies import robustness
 from steelman.studies.all_defences import RADII, Entrant
+from steelman.studies.presentation import OURS, PAPERS
 from steelman.studies.protocols import DRAWS
 
 PICTURED = 6

@@ -24,6 +24,7 @@ from steelman.studies import (
     unseen_attacks,
 )
 from steelman.studies.paper_setup import Cell, Done, Found, Hear, Plan, Stage, Watch, prepare
+from steelman.studies.presentation import presentation
 from steelman.studies.protocols import AS_PUBLISHED, DRAWS, STATIC, adaptive
 
 _STAGED = ("1a", "1b", "2", "3")
@@ -76,6 +77,7 @@ def reproduce(plan: Plan, watch: Watch, observe: Callable[[Done], None]) -> Eval
         versions=measure.versions(),
         notes=tuple(notes),
         seconds=time.monotonic() - started,
+        presentation=presentation(plan.tables),
     )
 
 

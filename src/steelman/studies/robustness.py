@@ -139,6 +139,7 @@ def _rows(
             protocol=protocol,
             norm=case.norm,
             note=note,
+            worst_case=attack == WORST,
         )
 
     yield row([sample.clean for sample in case.samples], "none", "static", note)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from steelman.evaluation.intervals import clopper_pearson
@@ -234,5 +234,5 @@ def _rows(
             for number, found in outcomes_of.items()
         )
         rows.append(row(held, case.defence, Protocol.ADAPTIVE, attack))
-    rows.append(row(case.kept, case.defence, Protocol.ADAPTIVE, WORST))
+    rows.append(replace(row(case.kept, case.defence, Protocol.ADAPTIVE, WORST), worst_case=True))
     return rows
