@@ -8,7 +8,7 @@ from steelman import bounds
 from steelman.defences import CertifiedAutoencoder, RobustAutoencoder, guard
 from steelman.defences.robust import drawn
 from steelman.errors import InputError
-from steelman.evaluation.planning.attacker import knowing
+from steelman.evaluation.planning.attacker import probe_pipeline
 
 
 def images(n=6):
@@ -111,7 +111,7 @@ def test_its_stand_in_is_flat_nowhere_and_draws_the_same_where_one_class_is_sure
 
 def test_an_attacker_who_knows_takes_the_stand_in():
     purifier, x = certified(lead=1e-4), images()
-    attacker = knowing(_with_affine(purifier), x, torch.zeros(6, dtype=torch.int64))
+    attacker = probe_pipeline(_with_affine(purifier), x, torch.zeros(6, dtype=torch.int64))
     assert any("shares" in way.title for way in attacker.ways)
     (judged,) = (way for way in attacker.ways if "its judge" in way.title)
     assert torch.equal(judged.gradient.stand_in(x), purifier.judge(x))
@@ -122,7 +122,7 @@ def test_an_attacker_who_knows_takes_the_stand_in():
 def test_an_attacker_is_told_that_the_ramps_gradient_is_a_stand_in(kind):
     torch.manual_seed(0)
     purifier = kind(width=2, hidden=8).eval()
-    stage, _ = knowing(guard(purifier, Brightness()), images(), torch.zeros(6, dtype=torch.int64)).stages
+    stage, _ = probe_pipeline(guard(purifier, Brightness()), images(), torch.zeros(6, dtype=torch.int64)).stages
     assert stage.gradient == "BPDA"
 
 
