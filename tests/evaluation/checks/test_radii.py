@@ -72,7 +72,7 @@ def test_accuracy_that_falls_nowhere_fails(context):
     assert "It falls nowhere" in found.measured
 
 
-@pytest.mark.parametrize(("eps", "says"), [(0.04, "inflated"), (0.01, "cannot tell")])
+@pytest.mark.parametrize(("eps", "says"), [(0.04, Trust.INFLATED), (0.01, Trust.CANNOT_TELL)])
 def test_accuracy_that_rises_fails_by_where_it_rises(context, eps, says):
     x = 0.5 + 1e-4 * torch.randn(48, 1, 8, 8)
     found = over_eps(context(Gap(), x=x, ball=Linf(eps), holds=True)).check
