@@ -141,7 +141,13 @@ class Shelf:
         Raises InputError if there is neither, or it is of another kind.
         """
         path = self.find(name)
-        return rebuild(self.kinds, read(path)[1].get(self.kinds.kind), path)
+        kind = read(path)[1].get(self.kinds.kind)
+        if isinstance(kind, str) and ":" in kind:
+            raise InputError(
+                f"expected a {self.kinds.kind} of the catalogue in {path}, got {kind!r}, which would run code: name it "
+                f"beside the weights, as {kind}:weights={path}, or by --model and --weights"
+            )
+        return rebuild(self.kinds, kind, path)
 
 
 def fill(module: nn.Module, path: Path | str) -> dict[str, object]:

@@ -15,9 +15,11 @@ from steelman.training.recipe import Recipe
 from steelman.training.recipes import RECIPES, named
 from steelman.training.seeding import seeded
 from steelman.training.trained import Trained, record
+from steelman.training.trainings import TRAININGS, PurifierTraining, training_of
 
 __all__ = [
     "RECIPES",
+    "TRAININGS",
     "Adversarial",
     "Certified",
     "Classify",
@@ -27,6 +29,7 @@ __all__ = [
     "Objective",
     "Observer",
     "Progress",
+    "PurifierTraining",
     "Purify",
     "Recipe",
     "Trained",
@@ -50,4 +53,5 @@ __all__ = [
     "robust_autoencoder",
     "seeded",
     "through",
+    "training_of",
 ]

@@ -60,7 +60,7 @@ MIRRORED = frozenset({"fashion-mnist", "cifar-10"})
 """Data sets whose images mean the same in a mirror."""
 
 
-def named(name: str, **changes: object) -> Recipe:
-    """Returns the recipe of a model or purifier, with the changes that are not None."""
-    recipe = RECIPES.get(name, CNN)
+def named(name: str | Recipe, **changes: object) -> Recipe:
+    """Returns a recipe, or that of a model or purifier by its name, with the changes that are not None."""
+    recipe = name if isinstance(name, Recipe) else RECIPES.get(name, CNN)
     return replace(recipe, **{key: value for key, value in changes.items() if value is not None})  # type: ignore[arg-type]

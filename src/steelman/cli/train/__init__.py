@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "add", "classifier", "detector", "distilled", "purifier", "robust", "run"]
 
 KINDS = (classifier, robust, distilled, purifier, detector)
-"""Modules with HELP and EXAMPLES, `add` for their own options, `named` for what is trained, and `train`."""
+"""Modules with HELP and EXAMPLES, `add` for their own options, `named` for what is trained and how, and `train`."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -62,9 +62,9 @@ def run(options: argparse.Namespace) -> int:
     from steelman.training import named
 
     images = _thinned(data.load(options.data), options.share, options.seed or 0)
-    name, recipe_name = options.kind.named(options)
+    name, usual = options.kind.named(options)
     given = ("epochs", "batch_size", "rate", "patience", "average", "awp", "precision", "seed")
-    recipe = named(recipe_name, **{key: getattr(options, key) for key in given})
+    recipe = named(usual, **{key: getattr(options, key) for key in given})
     where = device(options.device)
     if options.out.is_dir():
         raise InputError(
