@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from steelman.errors import InputError
 from steelman.evaluation.certificates import METHODS
 from steelman.evaluation.evaluate import evaluate
 from steelman.evaluation.intervals import clopper_pearson
+from steelman.evaluation.options import Defended, EvaluationOptions
 from steelman.evaluation.planning.threat_groups import full_cost
 from steelman.evaluation.storing.runs import cases
 from steelman.files import put_bytes
@@ -44,6 +46,8 @@ from steelman.records import Case, Trust
 ROOT = Path(__file__).parent.parent
 NEAR = 1e-5
 """In logits: samples nearer to the boundary may change their verdict with the batch, and are listed."""
+
+ATTACKS_ALONE = EvaluationOptions(certify=False, curve=False, check=False, pictures=0)
 
 console = Console(highlight=False, width=120)
 
@@ -94,10 +98,9 @@ def batches(options: argparse.Namespace) -> dict[str, Any]:
     model, eps = models.load("mnist/cnn-linf"), 0.3
     order = torch.randperm(len(test), generator=torch.Generator().manual_seed(options.seed))
     ways = {"batch 7": (test, 7), "batch 64": (test, 64), "batch 500": (test, 500), "shuffled": (test.take(order), 64)}
-    settings: dict[str, Any] = {"certify": False, "curve": False, "check": False, "pictures": 0}
     found = {}
     for name, (images, batch) in ways.items():
-        (case,) = evaluate(model, images, standard(Linf(eps)), batch=batch, **settings).cases
+        (case,) = evaluate(model, images, standard(Linf(eps)), replace(ATTACKS_ALONE, batch=batch)).cases
         found[name] = {sample.index: sample for sample in case.samples}
         console.print(f"{name}: {case.kept} of {case.n} survive")
     first = found["batch 64"]
@@ -120,8 +123,7 @@ def cost(options: argparse.Namespace) -> dict[str, Any]:
     """Passes back of the standard evaluation, and of each of its attacks made on every image with every step."""
     test = data.load("mnist").test.sample(options.images or 200, options.seed)
     model, threat = models.load("mnist/cnn-linf"), Linf(0.3)
-    settings: dict[str, Any] = {"certify": False, "curve": False, "check": False, "pictures": 0}
-    (case,) = evaluate(model, test, standard(threat), **settings).cases
+    (case,) = evaluate(model, test, standard(threat), ATTACKS_ALONE).cases
     console.print(f"the cascade: {case.kept} of {case.n} survive, {case.spent} passes back")
     holds, spent = torch.ones(len(test), dtype=torch.bool), 0
     for part in standard(threat).attacks:
@@ -184,8 +186,8 @@ def peak(options: argparse.Namespace) -> dict[str, Any]:
     """One evaluation in a folder, its attacks alone, and the most memory that this process took."""
     test = data.load("mnist").test
     test = test if options.images >= len(test) else test.sample(options.images, options.seed)
-    settings: dict[str, Any] = {"certify": False, "curve": False, "check": False, "folder": options.folder}
-    evaluation = evaluate(models.load("mnist/cnn"), test, standard(Linf(0.1)), **settings)
+    how = EvaluationOptions(certify=False, curve=False, check=False)
+    evaluation = evaluate(models.load("mnist/cnn"), test, standard(Linf(0.1)), how, folder=options.folder)
     evaluation.write(options.folder)
     found = {
         "peak MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
@@ -211,7 +213,7 @@ def _specimens(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any
         test = data.load("mnist").test.sample(count, options.seed)
         started = time.process_time()
         pipeline, bare = one.build(), one.undefended() if one.undefended else None
-        (case,) = evaluate(pipeline, test, standard(Linf(one.eps)), undefended=bare, name=name, pictures=0).cases
+        (case,) = evaluate(Defended(pipeline, bare), test, standard(Linf(one.eps)), EvaluationOptions(pictures=0)).cases
         figure = case.kept / case.n
         line = {
             "eps": one.eps,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from steelman import attacks, bounds, data, defences, losses, models, report, training
     from steelman.api import evaluate
     from steelman.errors import InputError
+    from steelman.evaluation.options import Defended, EvaluationOptions
     from steelman.norms import L0, L1, L2, Linf
     from steelman.pipeline import Pipeline
     from steelman.result import EvaluationResult, read
@@ -28,6 +29,8 @@ __all__ = [
     "L0",
     "L1",
     "L2",
+    "Defended",
+    "EvaluationOptions",
     "EvaluationResult",
     "InputError",
     "Linf",
@@ -46,6 +49,8 @@ __all__ = [
 ]
 
 _PLACES = {
+    "Defended": "steelman.evaluation.options",
+    "EvaluationOptions": "steelman.evaluation.options",
     "EvaluationResult": "steelman.result",
     "InputError": "steelman.errors",
     "L0": "steelman.norms",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from steelman.evaluation import evaluate as engine
+from steelman.evaluation.former import takes_former
 from steelman.result import presented
 
-evaluate = presented(engine.evaluate)
+evaluate = takes_former(presented(engine.evaluate))

@@ -18,6 +18,7 @@ from steelman import attacks, weights
 from steelman.cli import main
 from steelman.data import Images
 from steelman.evaluation.evaluate import evaluate
+from steelman.evaluation.options import EvaluationOptions
 from steelman.models import CNN
 from steelman.norms import Linf
 
@@ -498,13 +499,13 @@ CASES = (
 def _journals(folder: Path, pixels: np.ndarray, labels: np.ndarray) -> Path:
     """Runs of a linear model, and what is none."""
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 3)).eval()
-    quick = {"certify": False, "curve": False, "check": False, "pictures": 0}
+    quick = EvaluationOptions(certify=False, curve=False, check=False, pictures=0)
     own = Images(torch.from_numpy(pixels)[:, None], torch.from_numpy(labels), ("a", "b", "c"), "own test")
     photos = Images(own.images, own.labels, own.classes, "photos test")
     runs = {"one": (own, 0.1, [0, 1]), "wide": (own, 0.2, [0, 1]), "photos": (photos, 0.1, [0, 1])}
     for name, (images, eps, chosen) in (runs | {"others": (own, 0.1, [2, 3])}).items():
         some = images.take(torch.tensor(chosen))
-        evaluate(model, some, attacks.fgsm(Linf(eps)), folder=folder / name, **quick)  # type: ignore[arg-type]
+        evaluate(model, some, attacks.fgsm(Linf(eps)), quick, folder=folder / name)
     for name in ("version", "text", "bare"):
         (folder / name).mkdir()
     (folder / "text" / "run.sqlite").write_text("no database, and that at some length" * 20)

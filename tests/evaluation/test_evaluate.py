@@ -16,10 +16,12 @@ from steelman.data import Images
 from steelman.errors import InputError
 from steelman.evaluation import measure
 from steelman.evaluation.evaluate import evaluate
+from steelman.evaluation.options import Defended, EvaluationOptions
 from steelman.evaluation.planning.attacker import DRAWS
 from steelman.evaluation.planning.attempts import survive
 from steelman.evaluation.running.runner import Now
 from steelman.norms import L2, Linf
+from steelman.pipeline import wrapped
 from steelman.records import Case, Evaluation, Fate, Sample
 
 
@@ -49,9 +51,14 @@ class Noise(nn.Module):
         return x + 0.05 * torch.randn_like(x)
 
 
-def measured(*arguments: Any, **settings: Any) -> Evaluation:
+def measured(pipeline: nn.Module, data: Images, listed: Any, **settings: Any) -> Evaluation:
     """An evaluation of attacks alone, unless told."""
-    return evaluate(*arguments, **{"certify": False, "curve": False, "check": False, **settings})
+    bare = settings.pop("undefended", None)
+    label = settings.pop("defence", "none" if bare is None else "defended")
+    about = {name: settings.pop(name) for name in ("folder", "fresh", "progress") if name in settings}
+    options = EvaluationOptions(**{"certify": False, "curve": False, "check": False, **settings})
+    given = wrapped(pipeline, bare, classes=data.classes, input_shape=data.shape, defence=label)
+    return evaluate(given if bare is None else Defended(given, bare), data, listed, options, **about)
 
 
 def cells(evaluation: object) -> dict[tuple[str, str, str, float], float]:
@@ -106,7 +113,7 @@ def test_a_random_pipeline_is_found_out_averaged_and_reproducible() -> None:
 def test_progress_ends_at_the_last_image_of_the_last_attack() -> None:
     heard: list[Now] = []
     listed = [attacks.fgsm(Linf(0.1)), attacks.fgsm(Linf(0.2))]
-    measured(linear(), images(), listed, batch=10, certify=True, observe=heard.append)
+    measured(linear(), images(), listed, batch=10, certify=True, progress=heard.append)
     assert [now.at for now in heard] == sorted(now.at for now in heard)
     assert heard[-1].at + 1 == heard[-1].of
     assert heard[-1].progress.done == heard[-1].progress.total
@@ -295,7 +302,7 @@ def test_a_run_that_stops_anywhere_goes_on_to_the_same_records(tmp_path: Path, p
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        measured(linear(), images(), listed, batch=10, curve=True, folder=tmp_path, observe=stop)
+        measured(linear(), images(), listed, batch=10, curve=True, folder=tmp_path, progress=stop)
     resumed = measured(linear(), images(), listed, batch=10, curve=True, folder=tmp_path)
     assert resumed.rows == whole.rows
     assert _timeless(resumed) == _timeless(whole)

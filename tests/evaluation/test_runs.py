@@ -18,11 +18,13 @@ from steelman import attacks, weights
 from steelman.data import Images
 from steelman.errors import InputError
 from steelman.evaluation.evaluate import evaluate
+from steelman.evaluation.options import EvaluationOptions
 from steelman.evaluation.storing.runs import cases, compared, exported, listed
 from steelman.models import CNN
 from steelman.norms import L2, Linf
+from steelman.pipeline import Pipeline
 
-PLAIN = {"certify": False, "curve": False, "check": False}
+PLAIN = EvaluationOptions(certify=False, curve=False, check=False)
 
 
 def images(n: int = 30, name: str = "noise test") -> Images:
@@ -40,7 +42,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs on the same images."""
     where = tmp_path_factory.mktemp("runs")
     for seed, name in ((0, "one"), (1, "two")):
-        evaluate(model(seed), images(), attacks.fgsm(Linf(0.01)), name=name, folder=where / name, **PLAIN)
+        named = Pipeline(model(seed), name=name)
+        evaluate(named, images(), attacks.fgsm(Linf(0.01)), PLAIN, folder=where / name)
     return where
 
 
@@ -81,8 +84,8 @@ def test_images_are_paired_by_what_they_are_not_by_where_they_stand(folder: Path
 
 
 def test_what_cannot_be_compared_is_one_clear_error(folder: Path, tmp_path: Path) -> None:
-    evaluate(model(0), images(), attacks.fgsm(L2(0.1)), folder=tmp_path / "other norm", **PLAIN)
-    evaluate(model(0), images(name="photos test"), attacks.fgsm(Linf(0.01)), folder=tmp_path / "data", **PLAIN)
+    evaluate(model(0), images(), attacks.fgsm(L2(0.1)), PLAIN, folder=tmp_path / "other norm")
+    evaluate(model(0), images(name="photos test"), attacks.fgsm(Linf(0.01)), PLAIN, folder=tmp_path / "data")
     with pytest.raises(InputError, match=r"a threat that both have, got Linf 0\.01 and L2 0\.1"):
         compared(folder / "one", tmp_path / "other norm")
     assert compared(folder / "one", tmp_path / "data")[0].n == 30
@@ -95,7 +98,7 @@ def test_what_cannot_be_compared_is_one_clear_error(folder: Path, tmp_path: Path
     with pytest.raises(InputError, match="got different ones at 10 places, the first 2"):
         compared(folder / "one", tmp_path / "named")
     far = images(60).take(torch.arange(40, 60))
-    evaluate(model(0), far, attacks.fgsm(Linf(0.01)), folder=tmp_path / "others", **PLAIN)
+    evaluate(model(0), far, attacks.fgsm(Linf(0.01)), PLAIN, folder=tmp_path / "others")
     with pytest.raises(InputError, match="the same images"):
         compared(folder / "one", tmp_path / "others")
 

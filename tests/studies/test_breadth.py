@@ -8,6 +8,7 @@ import torch
 from steelman import L0, L2, Linf, data, models
 from steelman.attacks import corruptions, ddn, fgsm, jsma, one_pixel, pgd, square
 from steelman.evaluation import measure
+from steelman.pipeline import Pipeline
 from steelman.report import tables, to_html
 from steelman.studies import published, robustness, unseen_attacks
 from steelman.studies.all_defences import RADII, Entrant
@@ -65,7 +66,7 @@ def test_the_rows_of_one_defence(images: data.Images, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(unseen_attacks, "survive", noted)
     heard: list[float] = []
-    entrant = Entrant("none", "cnn", models.load("mnist/cnn"))
+    entrant = Entrant(Pipeline(models.load("mnist/cnn"), name="cnn"))
     rows = unseen_attacks.rows(
         entrant, images, dataset="mnist", seed=0, observe=lambda now: heard.append(now.done / now.total)
     )

@@ -14,6 +14,7 @@ from steelman import Linf, data, defences, models, training
 from steelman.attacks import AnyAttack, apgd, pgd
 from steelman.errors import InputError
 from steelman.evaluation.running.attempt_runner import AttemptRunner
+from steelman.pipeline import Pipeline
 from steelman.records import WORST, Evaluation, read
 from steelman.report import tables, to_html
 from steelman.studies import comparison_figure, robustness
@@ -97,7 +98,7 @@ def test_what_is_proved_is_counted_and_needs_no_reason(images: data.Images, bare
     with torch.no_grad():
         steady[1].weight.mul_(1e-4)
         steady[1].bias.copy_(torch.eye(10)[int(images.labels[0])])
-    rows = measured(Entrant("none", "steady", steady), images, bare)
+    rows = measured(Entrant(Pipeline(steady, name="steady")), images, bare)
     share = float((images.labels == images.labels[0]).double().mean())
     assert [row.accuracy for row in rows] == [share] * 4
     assert rows[-1].note == ""

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from steelman import data, defences, models
+from steelman.pipeline import Pipeline
 from steelman.records import WORST
 from steelman.studies import all_defences
 
@@ -49,7 +50,7 @@ def test_the_rows_of_one_defence(images: data.Images) -> None:
 def test_what_searches_for_every_image_is_asked_of_fewer_and_says_so(images: data.Images) -> None:
     many = images.take(torch.arange(len(images)).repeat(2))
     x_adv = {name: images.x.repeat(2, 1, 1, 1) for name in all_defences.attacks("mnist")}
-    entrant = all_defences.Entrant("slow", "cnn", models.load("mnist/cnn"), heavy=True)
+    entrant = all_defences.Entrant(Pipeline(models.load("mnist/cnn"), name="cnn", defence="slow"), heavy=True)
     rows = all_defences.rows(entrant, many, x_adv, seed=0, observe=lambda now: None)
     assert {row.n for row in rows} == {all_defences.HEAVY}
     assert all("10 images" in row.note for row in rows)

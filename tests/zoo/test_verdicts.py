@@ -6,6 +6,7 @@ import pytest
 
 from steelman.attacks import standard
 from steelman.evaluation.evaluate import evaluate
+from steelman.evaluation.options import Defended, EvaluationOptions
 from steelman.norms import Linf
 
 from . import zoo
@@ -21,9 +22,8 @@ def verdict(name: str, n: int) -> tuple[str, float]:
     specimen = zoo[name]
     bare = specimen.undefended() if specimen.undefended is not None else None
     some = images(n)
-    (case,) = evaluate(
-        specimen.build(), some, standard(Linf(specimen.eps)), undefended=bare, curve=False, certify=False, pictures=0
-    ).cases
+    options = EvaluationOptions(curve=False, certify=False, pictures=0)
+    (case,) = evaluate(Defended(specimen.build(), bare), some, standard(Linf(specimen.eps)), options).cases
     return case.verdict.word, case.kept / case.n
 
 

@@ -61,7 +61,9 @@ def run(options: argparse.Namespace) -> int:
     from steelman.cli.console import command_line, console, evaluating, finish, writable
     from steelman.defences import guard
     from steelman.evaluation.evaluate import evaluate
+    from steelman.evaluation.options import EvaluationOptions
     from steelman.evaluation.storing.store import FILE
+    from steelman.pipeline import wrapped
 
     options = config.read(options)
     images = bring.images(options)
@@ -75,27 +77,35 @@ def run(options: argparse.Namespace) -> int:
     pipeline: nn.Module = model if purifier is None else guard(purifier.to(device), model)
     if options.detector is not None:
         pipeline = bring.rejecting(options, images, model, purifier)
+    label = options.defence if options.detector is None else f"rejecting by {Path(options.detector).stem}"
+    label = label or ("none" if pipeline is model else "defended")
     writable(options.out)
     if (options.out / FILE).exists() and not options.fresh:
         console.print(f"going on with the run in {options.out}")
     with evaluating(f"evaluating on {images.name}") as observe:
         evaluation = evaluate(
-            pipeline,
+            wrapped(
+                pipeline,
+                None if pipeline is model else model,
+                classes=images.classes,
+                input_shape=images.shape,
+                name=options.model or f"{images.id}/cnn",
+                defence=label,
+            ),
             images,
             listed,
-            undefended=None if pipeline is model else model,
-            name=options.model or f"{images.id}/cnn",
-            defence=options.defence if options.detector is None else f"rejecting by {Path(options.detector).stem}",
-            seed=options.seed,
-            batch=options.batch,
-            each=options.each,
-            certify=options.certify,
-            curve=options.curve,
-            check=options.checks,
+            EvaluationOptions(
+                seed=options.seed,
+                batch=options.batch,
+                each=options.each,
+                certify=options.certify,
+                curve=options.curve,
+                check=options.checks,
+            ),
             folder=options.out,
             fresh=options.fresh,
             about={"command": command_line(), "config": config.write(options)},
-            observe=observe,
+            progress=observe,
         )
     finish(evaluation, options.out)
     return 0

@@ -14,109 +14,107 @@ from torch import nn
 from steelman.attacks import AnyAttack, Cascade
 from steelman.data import Images
 from steelman.evaluation import checks, measure
+from steelman.evaluation.former import takes_former
+from steelman.evaluation.options import Defended, EvaluationOptions
 from steelman.evaluation.pictures import pictured
 from steelman.evaluation.planning.attacker import Attacker, probe_pipeline
 from steelman.evaluation.planning.threat_groups import ThreatGroup, full_cost, threat_groups
 from steelman.evaluation.running.attempt_runner import AttemptRunner
-from steelman.evaluation.running.runner import Observer, Options, Runner
+from steelman.evaluation.running.runner import Observer, Runner
 from steelman.evaluation.storing.assembly import build_records
 from steelman.evaluation.storing.identity import digests, identity
 from steelman.evaluation.storing.store import Store
-from steelman.pipeline import wrapped
+from steelman.pipeline import Pipeline, wrapped
 from steelman.records import Check, Evaluation, build
 
+DEFAULT = EvaluationOptions()
+"""Proofs, a curve and the trust checks, with seed 0."""
 
+
+@takes_former
 def evaluate(
-    model: nn.Module,
-    images: Images,
+    pipeline: nn.Module | Defended,
+    data: Images,
     attacks: AnyAttack | Sequence[AnyAttack],
+    options: EvaluationOptions = DEFAULT,
     *,
-    undefended: nn.Module | None = None,
-    name: str = "model",
-    defence: str | None = None,
-    seed: int = 0,
-    pictures: int = 4,
-    batch: int = 250,
-    each: bool = False,
-    certify: bool = True,
-    curve: bool = True,
-    check: bool = True,
     folder: Path | str | None = None,
     fresh: bool = False,
     about: Mapping[str, Any] | None = None,
-    observe: Observer | None = None,
+    progress: Observer | None = None,
 ) -> Evaluation:
-    """Returns what a classifier keeps under attack, and whether that figure can be trusted, as records.
+    """Returns what a pipeline keeps under attack, and whether that figure can be trusted, as records.
 
     The attacker knows the whole pipeline. Attacks of one norm and eps are one worst case, each made on what the ones
     before left whole; what is proved is not attacked. An image broken at an eps is broken at every larger one.
 
-    model: a `Pipeline`, or any module from [0, 1] images to logits, with its defence in front if it has one.
+    pipeline: a `Pipeline`, or any module from [0, 1] images to logits, with its defence in front if it has one, or
+    `Defended`. Where it is known what it is without its defence, every attack is also made on that alone and the result
+    given to the pipeline: the static figure, which says how it does against one who does not know of the defence.
     attacks: one or several, each at its own eps.
-    undefended: the classifier without its defence; a Pipeline knows its own. Then every attack is also made on it alone
-    and the result given to the model: the static figure, which says how the defence does against an attacker who does
-    not know of it.
-    name, defence: for the report; a Pipeline bears its own.  pictures: how many images of each kind to keep for it.
-    batch: images that are worked on together; it changes no verdict.  each: make every attack on every image.
-    certify, curve, check: whether to try proofs, other radii, and the trust checks.
     folder: where the run is journaled; a killed run goes on there when it is called again.  fresh: begin again.
-    about: JSON values for the report, as the command that began it.
+    about: JSON values for the report, as the command that began it.  progress: hears how far it is.
     Raises InputError for images, labels or a model that do not fit, for targeted attacks, and for a folder that cannot
     be written or holds another run.
     """
     started = time.monotonic()
     groups = threat_groups(attacks)
-    model = wrapped(
-        model,
-        undefended,
-        classes=images.classes,
-        input_shape=images.shape,
-        name=name,
-        defence=defence or ("none" if undefended is None else "defended"),
-    )
-    undefended = undefended or model.undefended
-    options = Options(seed=seed, batch=batch, each=each, certify=certify, curve=curve, check=check)
-    x, y = _first(model, images)
-    attacker = probe_pipeline(model, x, y, seed=seed)
-    name, label = model.name, model.defence
-    names = {"dataset": images.dataset, "classifier": name, "defence": label}
-    decides = identity(model, undefended, images, [one for group in groups for one in group.attacks], asdict(options))
+    model, undefended = _parts(pipeline, data)
+    x, y = _first(model, data)
+    attacker = probe_pipeline(model, x, y, seed=options.seed)
+    decides = identity(model, undefended, data, [one for group in groups for one in group.attacks], options.deciding())
     more = {
-        "names": names,
-        "groups": [_plain(group, attacker, images.num_classes) for group in groups],
-        "each": each,
+        "names": {"dataset": data.dataset, "classifier": model.name, "defence": model.defence},
+        "groups": [_plain(group, attacker, data.num_classes) for group in groups],
+        "each": options.each,
         "stages": [asdict(stage) for stage in attacker.stages],
         "versions": measure.versions(),
         "began": time.strftime("%Y-%m-%d %H:%M:%S"),
         **(about or {}),
     }
     with Store(None if folder is None else Path(folder), decides, more, fresh=fresh) as store:
-        store.list_images(images.indices.tolist(), [images.classes[k] for k in images.labels.tolist()], digests(images))
-        attempt_runner = AttemptRunner(attacker, undefended, images, x.device, seed, keeps=folder is not None)
-        Runner(attempt_runner, model, groups, store, options, observe).run()
-        if check:
+        store.list_images(data.indices.tolist(), [data.classes[k] for k in data.labels.tolist()], digests(data))
+        attempt_runner = AttemptRunner(attacker, undefended, data, x.device, options.seed, keeps=folder is not None)
+        Runner(attempt_runner, model, groups, store, options, progress).run()
+        if options.check:
             _judge(store, groups)
         spent = float(store.about().get("seconds", 0.0)) + time.monotonic() - started
         store.tell(finished=True, seconds=round(spent, 1))
         cases, rows = build_records(store)
-        shown = pictured(store, cases, images, model, undefended, pictures, x.device)
+        shown = pictured(store, cases, data, model, undefended, options.pictures, x.device)
+        behind = "" if model.defence == "none" else f" behind {model.defence}"
         return Evaluation(
-            title=f"{name} on {images.name}" if label == "none" else f"{name} behind {label} on {images.name}",
+            title=f"{model.name}{behind} on {data.name}",
             rows=rows,
             pictures=shown,
             cases=cases,
-            settings=_settings(images, groups, options, decides["pipeline"]["sha256"]) | dict(about or {}),
+            settings=_settings(data, groups, options, decides["pipeline"]["sha256"]) | dict(about or {}),
             versions=store.about()["versions"],
             notes=tuple(_notes(attacker, groups, undefended)),
             seconds=spent,
         )
 
 
-def _settings(images: Images, groups: tuple[ThreatGroup, ...], options: Options, model: str) -> dict[str, Any]:
+def _parts(pipeline: nn.Module | Defended, data: Images) -> tuple[Pipeline, nn.Module | None]:
+    """The pipeline with what it knows of the data, and the classifier without its defence."""
+    undefended = pipeline.undefended if isinstance(pipeline, Pipeline | Defended) else None
+    model = wrapped(
+        pipeline.pipeline if isinstance(pipeline, Defended) else pipeline,
+        undefended,
+        classes=data.classes,
+        input_shape=data.shape,
+        defence="none" if undefended is None else "defended",
+    )
+    return model, undefended
+
+
+def _settings(
+    images: Images, groups: tuple[ThreatGroup, ...], options: EvaluationOptions, model: str
+) -> dict[str, Any]:
     """What a report says of how it was made."""
     return {
         "attacks": [repr(attack) for group in groups for attack in group.attacks],
-        **asdict(options),
+        **options.deciding(),
         "precision": "static in fp32; adaptive searched in bf16 where the device has it, judged in fp32",
         "model SHA-256": model,
         "data": images.name,

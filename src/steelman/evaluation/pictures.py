@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,45 +20,27 @@ from steelman.victim import Victim
 
 
 def picture(
-    images: Images,
-    place: int,
-    x_adv: Tensor,
-    purifier: nn.Module | None,
-    classifier: nn.Module,
-    *,
-    classifier_name: str,
-    defence: str,
-    attack: str,
-    eps: float,
-    protocol: Protocol,
-    role: str = "",
-    norm: str = "Linf",
+    images: Images, place: int, x_adv: Tensor, purifier: nn.Module | None, reader: nn.Module, **named: Any
 ) -> Picture:
     """Returns the record of one image.
 
     place: in images.  x_adv: (C, H, W), what the attack made of it.  purifier: None where there is none.
-    classifier: what reads the three images.
+    reader: the classifier that reads the three images.  named: the fields of the record that say whose they are.
     """
     clean, label = images.batch([place])
-    with Victim(purifier or classifier, device=x_adv.device), torch.no_grad():
+    with Victim(purifier or reader, device=x_adv.device), torch.no_grad():
         purified = x_adv if purifier is None else purifier(x_adv[None])[0]
     way = torch.stack([clean[0].to(x_adv), x_adv, purified])
-    sure, read = probabilities(classifier, way, label.to(x_adv.device).expand(3)).max(1)
+    sure, read = probabilities(reader, way, label.to(x_adv.device).expand(3)).max(1)
     names = [*images.classes, "no answer"]  # of a model that may abstain
     readings = [(names[int(k)], round(float(p), 4)) for k, p in zip(read, sure, strict=True)]
     return Picture(
         dataset=images.dataset,
-        classifier=classifier_name,
-        defence=defence,
-        attack=attack,
-        eps=eps,
-        protocol=protocol,
         index=int(images.indices[place]),
         label=images.classes[int(label)],
         images=_pixels(way),
         readings=(readings[0], readings[1], readings[2]),
-        role=role,
-        norm=norm,
+        **named,
     )
 
 
@@ -70,7 +53,7 @@ def pictured(
     store: Store,
     cases: tuple[Case, ...],
     images: Images,
-    model: nn.Module,
+    model: Pipeline,
     undefended: nn.Module | None,
     most: int,
     device: torch.device,
@@ -79,8 +62,7 @@ def pictured(
 
     most: of each kind.
     """
-    purifier = model.purifier if isinstance(model, Pipeline) else None
-    classifier = undefended if undefended is not None else model
+    classifier = model if undefended is None else undefended
     places = {number: place for place, number in enumerate(images.indices.tolist())}
     found = []
     for at, case in enumerate(cases):
@@ -92,9 +74,9 @@ def pictured(
                         images,
                         places[sample.index],
                         x_adv.to(device),
-                        purifier,
+                        model.purifier,
                         classifier,
-                        classifier_name=case.classifier,
+                        classifier=case.classifier,
                         defence=case.defence,
                         attack=attack,
                         eps=case.eps,

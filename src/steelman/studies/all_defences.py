@@ -15,7 +15,7 @@ from steelman.defences import detectors
 from steelman.evaluation import measure
 from steelman.evaluation.planning.attempts import survive
 from steelman.norms import L2, Linf
-from steelman.pipeline import Pipeline
+from steelman.pipeline import Pipeline, wrapped
 from steelman.records import WORST, Row
 from steelman.studies.paper_tables import SEARCHING
 from steelman.studies.protocols import DRAWS
@@ -34,13 +34,21 @@ HEAVY = 10
 
 @dataclass(frozen=True)
 class Entrant:
-    """One line of the table: a pipeline, what it is called, and whether asking it takes a search for every image."""
+    """One line of the table: a pipeline, and whether asking it takes a search for every image."""
 
-    name: str
-    classifier: str
-    pipeline: nn.Module
+    pipeline: Pipeline
     heavy: bool = False
     note: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of the defence."""
+        return self.pipeline.defence
+
+    @property
+    def classifier(self) -> str:
+        """The name of the classifier."""
+        return self.pipeline.name
 
 
 def attacks(dataset: str, *, heavy: bool = False) -> Mapping[str, Attack]:
@@ -61,17 +69,18 @@ def entrants(dataset: str) -> Iterator[Entrant]:
     smoothing are classifiers of their own.
     """
     plain = models.load(f"{dataset}/cnn")
-    yield Entrant("none", "cnn", plain)
+    yield Entrant(Pipeline(plain, name="cnn"))
     for name in _own(dataset, defences.shipped()):
         yield guarded(dataset, name, plain)
     for name in defences.transforms:
-        yield Entrant(name, "cnn", Pipeline(plain, purifier=defences.build(name, channels=1)))
+        yield Entrant(Pipeline(plain, purifier=defences.build(name, channels=1), name="cnn", defence=name))
     for name in _own(dataset, detectors.shipped()):
-        yield Entrant(f"rejecting, {name} detector", "cnn", _rejecting(dataset, name, plain), note=_REJECTS)
+        rejecting, called = _rejecting(dataset, name, plain), f"rejecting, {name} detector"
+        yield Entrant(wrapped(rejecting, plain, name="cnn", defence=called), note=_REJECTS)
     for name in _own(dataset, models.shipped()):
         if name == "cnn-noise":
             smoothed = defences.Smoothed(models.load(f"{dataset}/{name}"), 0.25, draws=4)
-            yield Entrant("smoothing", name, smoothed, note=_SMOOTHED)
+            yield Entrant(Pipeline(smoothed, name=name, defence="smoothing"), note=_SMOOTHED)
         elif name not in _UNDEFENDED:
             yield trained(dataset, name)
 
@@ -79,12 +88,12 @@ def entrants(dataset: str) -> Iterator[Entrant]:
 def guarded(dataset: str, name: str, plain: nn.Module) -> Entrant:
     """Returns a shipped purifier before the plain `cnn`; the paper's, which works on 32×32, between two resizings."""
     purifier = models.fitted(defences.load(f"{dataset}/{name}"), data.SHIPPED[dataset].shape)
-    return Entrant(name, "cnn", Pipeline(plain, purifier=purifier), name in SEARCHING)
+    return Entrant(Pipeline(plain, purifier=purifier, name="cnn", defence=name), name in SEARCHING)
 
 
 def trained(dataset: str, name: str) -> Entrant:
     """Returns a shipped classifier that was trained to hold, by its name and by how it was trained."""
-    return Entrant(_TRAINED[name], name, models.load(f"{dataset}/{name}"))
+    return Entrant(Pipeline(models.load(f"{dataset}/{name}"), name=name, defence=_TRAINED[name]))
 
 
 _UNDEFENDED = frozenset({"cnn", "lenet"})

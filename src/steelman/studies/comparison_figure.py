@@ -11,7 +11,6 @@ from steelman.evaluation import measure
 from steelman.evaluation.pictures import picture
 from steelman.evaluation.planning.attempts import survive
 from steelman.norms import Linf
-from steelman.pipeline import Pipeline
 from steelman.records import Picture, Protocol
 from steelman.studies import robustness
 from steelman.studies.all_defences import RADII, Entrant
@@ -75,14 +74,13 @@ def _chosen(both: tuple[Entrant, Entrant], images: Images, seed: int) -> list[in
 
 
 def _picture(entrant: Entrant, role: str, against: Attack, images: Images, place: int, x_adv: Tensor) -> Picture:
-    assert isinstance(entrant.pipeline, Pipeline)
     return picture(
         images,
         place,
         x_adv,
         entrant.pipeline.purifier,
         entrant.pipeline.classifier,
-        classifier_name=entrant.classifier,
+        classifier=entrant.classifier,
         defence=entrant.name,
         attack=against.name,
         eps=float(against.threat.eps),

@@ -13,9 +13,11 @@ from steelman.attacks import AnyAttack, Progress, autoattack, standard
 from steelman.data import Images
 from steelman.evaluation import measure
 from steelman.evaluation.evaluate import evaluate
+from steelman.evaluation.options import Defended, EvaluationOptions
 from steelman.evaluation.planning.attacker import DRAWS
 from steelman.evaluation.running.runner import Now
 from steelman.norms import Linf
+from steelman.pipeline import Pipeline
 from steelman.records import WORST, Case, Row
 from steelman.studies import all_defences
 from steelman.studies.all_defences import RADII, Entrant
@@ -49,7 +51,7 @@ def attacks(dataset: str, *, random: bool = False) -> tuple[AnyAttack, ...]:
 def entrants(dataset: str, names: tuple[str, ...] = PURIFIERS, classifiers: tuple[str, ...] = ()) -> Iterator[Entrant]:
     """Yields the plain `cnn`, then those of the named purifiers that ship, before it, and of the named classifiers."""
     plain = models.load(f"{dataset}/cnn")
-    yield Entrant("none", "cnn", plain)
+    yield Entrant(Pipeline(plain, name="cnn"))
     for name in names:
         if f"{dataset}/{name}" in defences.shipped():
             yield all_defences.guarded(dataset, name, plain)
@@ -97,17 +99,12 @@ def rows(
         observe(Progress(round(_PARTS * furthest), _PARTS, now.progress.broken))
 
     found = evaluate(
-        entrant.pipeline,
+        Defended(entrant.pipeline, bare),
         images,
         attacks(dataset, random=random),
-        undefended=bare,
-        name=entrant.classifier,
-        defence=entrant.name,
-        seed=seed,
-        pictures=0,
-        curve=False,
+        EvaluationOptions(seed=seed, pictures=0, curve=False),
         folder=place,
-        observe=hear,
+        progress=hear,
     )
     if place is not None:
         found.write(place)  # what a report or a model card is drawn of

@@ -17,7 +17,7 @@ from steelman.evaluation.padding import PadBatch
 from steelman.evaluation.planning.attacker import Attacker
 from steelman.evaluation.planning.attempts import Attempt, attempts
 from steelman.evaluation.planning.threat_groups import ThreatGroup
-from steelman.evaluation.storing.journal import Outcome
+from steelman.evaluation.storing.journal import Outcome, Step
 
 _SHOWN = 4
 """Of the survivors of a chunk, and where a run has no folder of what broke too, so many are kept for the pictures."""
@@ -26,6 +26,15 @@ Made = tuple[list[Outcome], Tensor | None]
 """The lines, and the adversarial images, (M, *S), that they name."""
 
 Hear = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A piece of work that is journaled whole or not at all: one step on one chunk of the images."""
+
+    step: Step
+    chunk: int
+    make: Callable[[Hear], Made]
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from functools import partial
 
 import torch
@@ -12,13 +12,15 @@ from torch import Tensor, nn
 
 from steelman.attacks import Cascade, Progress, Universal, Worst, pgd
 from steelman.attacks.catalogue import AnyAttack
+from steelman.evaluation import checks
+from steelman.evaluation.options import EvaluationOptions
 from steelman.evaluation.planning.attempts import Attempt, attempts
 from steelman.evaluation.planning.threat_groups import ThreatGroup
-from steelman.evaluation.running.attempt_runner import AttemptRunner, Made
+from steelman.evaluation.running.attempt_runner import AttemptRunner, Hear, Made, Piece
 from steelman.evaluation.running.curve import RADII, radii, smallest
 from steelman.evaluation.running.run_state import nothing_yet
-from steelman.evaluation.running.trust import trust
-from steelman.evaluation.storing.journal import Outcome, Step, StepKind
+from steelman.evaluation.running.trust import check_context
+from steelman.evaluation.storing.journal import Step, StepKind
 from steelman.evaluation.storing.store import Store
 
 
@@ -35,23 +37,6 @@ class Now:
 Observer = Callable[[Now], None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How an evaluation is made.
-
-    seed: of everything that draws.  batch: images that are worked on, and journaled, together.
-    each: make every attack on every image, for a row of its own.
-    certify, curve, check: whether to try proofs, other radii, and the trust checks.
-    """
-
-    seed: int = 0
-    batch: int = 250
-    each: bool = False
-    certify: bool = True
-    curve: bool = True
-    check: bool = True
-
-
 class Runner:
     """One evaluation on its way; everything that it finds goes through the store.
 
@@ -64,7 +49,7 @@ class Runner:
         given: nn.Module,
         groups: tuple[ThreatGroup, ...],
         store: Store,
-        options: Options,
+        options: EvaluationOptions,
         observe: Observer | None = None,
     ) -> None:
         self.attempts, self.given, self.groups, self.store, self.options = attempt_runner, given, groups, store, options
@@ -76,45 +61,33 @@ class Runner:
 
     def run(self) -> None:
         """Does all that is not done yet: attacks, curves, checks, and what a check calls for."""
-        for at, rows in enumerate(self.chunks):
-            self.run_step(Step(-1, "clean", "none", "", StepKind.CLEAN), at, partial(self.attempts.clean, rows))
+        for chunk, rows in enumerate(self.chunks):
+            self.run_step(Piece(Step(-1, "clean", "none", "", StepKind.CLEAN), chunk, partial(self._clean, rows)))
             for group in self.groups:
-                self._aim(group, at, rows)
+                self._attack(group, chunk, rows)
             for group in self._farthest():
-                smallest(self, group, at, rows)
+                self._run_all(smallest(self.attempts, self.state, group, chunk, rows))
         whole = torch.arange(len(self.attempts.images))
         for group in self.groups:
             for attempt in attempts(self.attempts.attacker, group.attacks):
                 if isinstance(attempt.attack, Universal):  # it learns one change from all of them
-                    self.attempt(group, attempt, 0, whole)
+                    self.run_step(self._piece(group, attempt, 0, whole))
         for group in self._farthest():
-            radii(self, group)
+            self._run_all(radii(self.attempts, self.state, self.groups, group, self.chunks))
         for group in self.groups if self.options.check else ():
-            trust(self, group)
+            self._trust(group)
 
-    def attempt(
-        self, group: ThreatGroup, attempt: Attempt, at: int, rows: Tensor, kind: StepKind = StepKind.ADAPTIVE
-    ) -> None:
-        """Makes an attempt on what is still alive of a chunk; of each attack, on all that is right."""
-        step = Step(group.place, f"{kind}/{attempt.name}/{attempt.through}", attempt.name, attempt.through, kind)
-
-        def make() -> Made:
-            every = (self.options.each or not group.bounded) and kind is StepKind.ADAPTIVE
-            chosen = self.state.right if every else self.state.alive(group)
-            return self.attempts.attempt(group, attempt, rows[chosen[rows]], self.on_progress)
-
-        self.run_step(step, at, make)
-
-    def run_step(self, step: Step, chunk: int, make: Callable[[], Made]) -> None:
+    def run_step(self, piece: Piece) -> None:
         """Makes a piece of work unless it is done, and takes over what it found."""
         self._done += 1
-        if not self.store.has(step, chunk):
-            self.tell(f"{step.attack} {self.groups[step.threat].title}" if step.threat >= 0 else "clean images")
+        step = piece.step
+        if not self.store.has(step, piece.chunk):
+            self._begin(f"{step.attack} {self.groups[step.threat].title}" if step.threat >= 0 else "clean images")
             self.store.declare(step)
             started = time.monotonic()
-            outcomes, images = make()
-            self.store.put(step, chunk, outcomes, images, time.monotonic() - started)
-        self.load_step(step, chunk)
+            outcomes, images = piece.make(self.on_progress)
+            self.store.put(step, piece.chunk, outcomes, images, time.monotonic() - started)
+        self.load_step(step, piece.chunk)
 
     def load_step(self, step: Step, chunk: int | None = None) -> None:
         """Takes over what a step found, in one chunk or in all."""
@@ -122,39 +95,40 @@ class Runner:
         for outcome in self.store.outcomes(step, chunk):
             self.state.note(self._places[outcome.number], step.kind, group, outcome)
 
-    def mask(self, step: Step, judge: Callable[[Outcome], bool]) -> Tensor:
-        """Returns (N,) bool: of which images a step's line is judged so."""
-        found = torch.zeros(len(self._places), dtype=torch.bool)
-        for outcome in self.store.outcomes(step):
-            found[self._places[outcome.number]] = judge(outcome)
-        return found
-
-    def tell(self, title: str) -> None:
-        """Says what is beginning."""
-        self._title = title
-        self.on_progress(Progress(0, 1, 0))
-
     def on_progress(self, progress: Progress) -> None:
         """Hears how far an attempt is."""
         if self._observe is not None:
             self._observe(Now(self._title, min(self._done, self._of) - 1, self._of, progress))
 
-    def _aim(self, group: ThreatGroup, at: int, rows: Tensor) -> None:
+    def _attack(self, group: ThreatGroup, chunk: int, rows: Tensor) -> None:
         if self.attempts.undefended is not None:
             for attack in oblivious(group):
                 step = Step(group.place, f"static/{attack.name}", attack.name, "", StepKind.STATIC)
-                self.run_step(step, at, partial(self.attempts.static, attack, rows, self.on_progress))
+                self.run_step(Piece(step, chunk, partial(self.attempts.static, attack, rows)))
         if self.options.certify and group.bounded:
-            self.run_step(
-                Step(group.place, "certificate", "none", "", StepKind.CERTIFICATE),
-                at,
-                partial(self._proof, group, rows),
-            )
+            step = Step(group.place, "certificate", "none", "", StepKind.CERTIFICATE)
+            self.run_step(Piece(step, chunk, partial(self._proof, group, rows)))
         for attempt in attempts(self.attempts.attacker, group.attacks):
             if not isinstance(attempt.attack, Universal):
-                self.attempt(group, attempt, at, rows)
+                self.run_step(self._piece(group, attempt, chunk, rows))
 
-    def _proof(self, group: ThreatGroup, rows: Tensor) -> Made:
+    def _piece(
+        self, group: ThreatGroup, attempt: Attempt, chunk: int, rows: Tensor, kind: StepKind = StepKind.ADAPTIVE
+    ) -> Piece:
+        """An attempt on what is still alive of a chunk; of each attack, on all that is right."""
+        name = f"{kind}/{attempt.name}/{attempt.through}"
+        every = (self.options.each or not group.bounded) and kind is StepKind.ADAPTIVE
+
+        def make(hear: Hear) -> Made:
+            chosen = self.state.right if every else self.state.alive(group)
+            return self.attempts.attempt(group, attempt, rows[chosen[rows]], hear)
+
+        return Piece(Step(group.place, name, attempt.name, attempt.through, kind), chunk, make)
+
+    def _clean(self, rows: Tensor, _: Hear) -> Made:
+        return self.attempts.clean(rows)
+
+    def _proof(self, group: ThreatGroup, rows: Tensor, _: Hear) -> Made:
         chosen = rows[self.state.right[rows]]
         if not len(chosen) or self.store.fact(group.place, "uncertified") is not None:
             return [], None
@@ -163,6 +137,40 @@ class Runner:
             self.store.keep(group.place, "uncertified", proved)
             return [], None
         return proved
+
+    def _trust(self, group: ThreatGroup) -> None:
+        """Makes the checks on a sample of the images, and what they call for on every survivor."""
+        if self.store.fact(group.place, "checks") is not None:
+            for step in self.store.steps(group.place):
+                if step.kind is StepKind.ESCALATED:
+                    self.load_step(step)
+            return
+        self._begin(f"checks {group.title}")
+        context = check_context(self.attempts, self.state, self.given, group, self._broken_oblivious(group))
+        findings = checks.check(context, self.on_progress)
+        for attack in (attack for finding in findings for attack in finding.escalate):
+            for attempt in attempts(self.attempts.attacker, [attack]):
+                for chunk, rows in enumerate(self.chunks):
+                    self.run_step(self._piece(group, attempt, chunk, rows, StepKind.ESCALATED))
+        self.store.keep(group.place, "checks", [asdict(finding.check) for finding in findings])
+
+    def _broken_oblivious(self, group: ThreatGroup) -> Tensor | None:
+        """(N,) bool: broken by what was made on the bare classifier for this very group; None where there is none."""
+        if self.attempts.undefended is None:
+            return None
+        broken = torch.zeros(len(self._places), dtype=torch.bool)
+        for step in self.store.steps(group.place):
+            for outcome in self.store.outcomes(step) if step.kind is StepKind.STATIC else ():
+                broken[self._places[outcome.number]] |= outcome.broken
+        return broken
+
+    def _run_all(self, pieces: Iterable[Piece]) -> None:
+        for piece in pieces:
+            self.run_step(piece)
+
+    def _begin(self, title: str) -> None:
+        self._title = title
+        self.on_progress(Progress(0, 1, 0))
 
     def _farthest(self) -> list[ThreatGroup]:
         """Of each norm the group with the largest radius, for its curve."""
