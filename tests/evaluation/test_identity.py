@@ -18,6 +18,7 @@ from steelman.defences import detectors
 from steelman.defences.rejecting import Gate
 from steelman.errors import InputError
 from steelman.evaluation.evaluate import evaluate
+from steelman.evaluation.options import EvaluationOptions
 from steelman.evaluation.storing.runs import cases
 from steelman.norms import Linf
 from steelman.pipeline import Pipeline
@@ -72,8 +73,8 @@ class Job:
     attack: Any = field(default_factory=lambda: attacks.fgsm(Linf(0.01)))
 
     def __call__(self, folder: Path) -> object:
-        plain = {"certify": False, "curve": False, "check": False, "pictures": 0}
-        return evaluate(self.pipeline, self.images, self.attack, folder=folder, **plain)
+        plain = EvaluationOptions(certify=False, curve=False, check=False, pictures=0)
+        return evaluate(self.pipeline, self.images, self.attack, plain, folder=folder)
 
 
 def refused(folder: Path, job: Job, what: str) -> None:

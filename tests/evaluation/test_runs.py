@@ -79,7 +79,7 @@ def test_two_runs_are_compared_image_by_image(folder: Path) -> None:
 def test_images_are_paired_by_what_they_are_not_by_where_they_stand(folder: Path, tmp_path: Path) -> None:
     turned, shuffled = images(), torch.randperm(30)
     turned = Images(turned.images[shuffled], turned.labels[shuffled], turned.classes, "another name")
-    evaluate(model(1), turned, attacks.fgsm(Linf(0.01)), folder=tmp_path / "turned", **PLAIN)
+    evaluate(model(1), turned, attacks.fgsm(Linf(0.01)), PLAIN, folder=tmp_path / "turned")
     assert compared(folder / "one", tmp_path / "turned") == compared(folder / "one", folder / "two")
 
 
@@ -90,11 +90,11 @@ def test_what_cannot_be_compared_is_one_clear_error(folder: Path, tmp_path: Path
         compared(folder / "one", tmp_path / "other norm")
     assert compared(folder / "one", tmp_path / "data")[0].n == 30
     moved = Images(1 - images().images, images().labels, ("a", "b", "c"), "noise test")
-    evaluate(model(0), moved, attacks.fgsm(Linf(0.01)), folder=tmp_path / "moved", **PLAIN)
+    evaluate(model(0), moved, attacks.fgsm(Linf(0.01)), PLAIN, folder=tmp_path / "moved")
     with pytest.raises(InputError, match="the same images, got different ones at 30 places, the first 0"):
         compared(folder / "one", tmp_path / "moved")
     named = Images(images().images, images().labels, ("a", "b", "d"), "noise test")
-    evaluate(model(0), named, attacks.fgsm(Linf(0.01)), folder=tmp_path / "named", **PLAIN)
+    evaluate(model(0), named, attacks.fgsm(Linf(0.01)), PLAIN, folder=tmp_path / "named")
     with pytest.raises(InputError, match="got different ones at 10 places, the first 2"):
         compared(folder / "one", tmp_path / "named")
     far = images(60).take(torch.arange(40, 60))
