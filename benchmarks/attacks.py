@@ -6,7 +6,7 @@ The floor of a case is so many passes forwards and back of the bare model, with 
 all the images; the best floor is the same in batches of the size that is fastest. Every contender is measured once a
 round, one after the other (A B A B …), in CPU time, which a busy neighbour disturbs less than wall time; a ratio is the
 median over the rounds of contender to floor. What each found is judged here, by the same code for all: broken is what
-the model misreads inside the ball and the box, and unsolved counts as an infinite distance.
+the model misclassifies inside the ball and the box, and unsolved counts as an infinite distance.
 """
 
 from __future__ import annotations

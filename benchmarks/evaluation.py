@@ -124,21 +124,21 @@ def cost(options: argparse.Namespace) -> dict[str, Any]:
     test = data.load("mnist").test.sample(options.images or 200, options.seed)
     model, threat = models.load("mnist/cnn-linf"), Linf(0.3)
     (case,) = evaluate(model, test, standard(threat), ATTACKS_ALONE).cases
-    console.print(f"the cascade: {case.kept} of {case.n} survive, {case.spent} passes back")
+    console.print(f"the cascade: {case.kept} of {case.n} survive, {case.spent} backward passes")
     holds, spent = torch.ones(len(test), dtype=torch.bool), 0
     for part in standard(threat).attacks:
         result = part.with_goal(Worst())(model, test.x, test.y, indices=test.indices, precision="auto")
         holds &= ~result.broken
         spent += int(result.backwards.sum())
-        console.print(f"{part.name} on all: {int(holds.sum())} survive so far, {spent} passes back")
+        console.print(f"{part.name} on all: {int(holds.sum())} survive so far, {spent} backward passes")
     return {
         "images": len(test),
         "model": "mnist/cnn-linf",
         "eps": 0.3,
         "survive the cascade": case.kept,
         "survive every attack on every image": int(holds.sum()),
-        "passes back of the cascade": case.spent,
-        "passes back of every attack on every image": spent,
+        "backward passes of the cascade": case.spent,
+        "backward passes of every attack on every image": spent,
         "by their rules": full_cost(standard(threat), 10) * len(test),
         "share": round(case.spent / spent, 4),
     }

@@ -97,7 +97,7 @@ class Victim:
         return self._read(x, y)
 
     def margin(self, logits: Tensor, y: Tensor) -> Tensor:
-        """Returns (N,): positive where the sample is broken: not read as y alone, or at its target if targeted.
+        """Returns (N,): positive where the sample is broken: not classified as y alone, or at its target if targeted.
 
         Two classes in front together are no right answer, and no reached target.
         """

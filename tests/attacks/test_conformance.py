@@ -206,7 +206,7 @@ def test_the_last_candidate_is_seen(name, norm, targeted):
     room = 12 if name in ("gama-fw", "boundary") else 6 if norm == "L1" else 3
     eps = room * gap / weight.norm(p=DUAL[norm])
     eps = torch.full_like(gap, 12.0) if norm == "L0" else eps  # a number of entries, here all
-    # attacks that see decisions alone start at noise, which must not be read as the classes that are far below
+    # attacks that see decisions alone start at noise, which must not be classified as the classes that are far below
     edge = 10.0 if catalogue[name].knows == "decisions" else 1e3
     wide = {"low": -edge, "high": edge}
     attack = build(name, norm, targeted=targeted, eps=eps, box=wide, steps=1, size=float(eps.max()), alpha_init=100.0)

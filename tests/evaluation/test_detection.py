@@ -52,7 +52,7 @@ def test_only_what_broke_counts_beside_what_was_read_right():
     assert (second.positives, second.auc, second.tpr, second.seen) == (0, None, None, False)
     with pytest.raises(InputError, match="one for each clean one"):
         detect({"second": Suspects()}, Reads(), (x, y), {"fgsm": x_adv[:3]})
-    with pytest.raises(InputError, match="reads none"):
+    with pytest.raises(InputError, match="classifies none"):
         wrong = 1 - (x[:, 0, 0, 0] > 0.5).long()
         detect({"second": Suspects()}, Reads(), (x, wrong), attacked)
 

@@ -96,7 +96,7 @@ def make_row(**changes: Any) -> Row:
 
 
 def make_picture(eps: float, channels: int = 1, side: int = 28, **changes: Any) -> Picture:
-    """One picture on its way: read right, then wrong, then right."""
+    """One picture on its way: classified correctly, then wrong, then right."""
     rng = np.random.default_rng(round(1000 * eps) + channels)
     clean = rng.integers(0, 256, (side, side, channels))
     attacked = np.clip(clean + np.rint(255 * eps * rng.choice([-1, 1], clean.shape)), 0, 255)
@@ -125,7 +125,7 @@ def make_evaluation(*rows: Row, **changes: Any) -> Evaluation:
 def make_samples(
     n: int, *, labels: int = 10, seed: int = 0, defended: bool = True, proved: bool = True
 ) -> list[Sample]:
-    """As many samples: those of a higher label break at a smaller distance, all of them beyond .15 unless misread."""
+    """As many samples: those of a higher label break at a smaller distance, all beyond .15 unless misclassified."""
     rng = np.random.default_rng(0)
     found = []
     for index in range(n):

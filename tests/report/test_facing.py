@@ -52,7 +52,7 @@ def test_right_and_wrong_are_told_in_words_and_names_are_escaped(picture: Pictur
     page = to_html(evaluation(pictures=both(picture, 7)))
     assert page.count('<td class="told wrong">✗ wrong<span class="as">as 4</span>') == 1
     assert page.count('<td class="told right">✓ right<span class="as">as 9</span>') == 1
-    assert "image 7, class 9, drawn by robust, read as 9 with 90.0 % confidence" in page
+    assert "image 7, class 9, drawn by robust, classified as 9 with 90.0 % confidence" in page
     assert "conv-<b>" not in page
     assert page.count("<img ") == 5
     assert 'id="pictures"' not in page

@@ -58,7 +58,7 @@ def test_a_wrong_reading_is_marked_in_words_and_by_a_sign(picture: Pictures, eva
     text = to_html(evaluation(pictures=(picture(0.1),)))
     assert text.count('<span class="unseen">, wrong</span>') == 1
     assert text.count("✗</span> 4") == 1
-    assert "image 7, class 9, adversarial, read as 4 with 73.0 % confidence" in text
+    assert "image 7, class 9, adversarial, classified as 4 with 73.0 % confidence" in text
     right = picture(0.1, readings=(("9", 1.0), ("9", 0.6), ("9", 1.0)))
     assert ", wrong</span>" not in to_html(evaluation(pictures=(right,)))
 

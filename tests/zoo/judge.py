@@ -19,7 +19,7 @@ def images(n: int = N) -> Images:
 
 @torch.no_grad()
 def accuracy(model: nn.Module, x: Tensor, y: Tensor, *, attacked: bool, draws: int = DRAWS, seed: int = 1) -> float:
-    """Returns the share of images that are read right, the mean over so many draws of a random model.
+    """Returns the share of images that are classified correctly, the mean over so many draws of a random model.
 
     attacked: to abstain is then right, as it is not on clean images.
     """

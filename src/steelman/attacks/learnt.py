@@ -125,7 +125,7 @@ class Universal:
         return replace(self, threat=self.threat.at(eps))
 
     def with_goal(self, goal: Goal) -> Universal:
-        """Returns the same attack with another goal: whether Last() shows the change on images misread clean too."""
+        """Returns the same attack with another goal: whether Last() shows the change on misclassified images too."""
         return replace(self, goal=goal)
 
     def through(self, gradient: Estimator) -> Universal:

@@ -37,7 +37,7 @@ class Bounds(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Certified:
-    """Where no image of the set around a sample is misread.
+    """Where no image of the set around a sample is misclassified.
 
     holds: (N,) bool.  margin: (N,), the least upper bound found of the largest margin of another class over the true
     one; below 0 where it holds.  by: the method that certified each sample, None where none did.
@@ -127,7 +127,7 @@ def certify(
     methods: of METHODS, the cheapest first; each runs on what the ones before it left open.
     batch: how many images are bounded together, which decides nothing but memory and time.
     observe: is told after every batch how many samples are through, and of how many.
-    A sample that the network misreads or that ties is not certified. The rest is as in `interval`.
+    A sample that the network misclassifies or that ties is not certified. The rest is as in `interval`.
     """
     for method in methods:
         if method not in METHODS:

@@ -18,8 +18,8 @@ class RobustAutoencoder(nn.Module):
 
     The network, `judge`, reads the class; the image is drawn from the softmax of that and from `style` numbers in
     [-1, 1], which say how it is written or cut. An attack through a classifier behind it has to turn the judge, or to
-    find a style that the classifier misreads: it is trained against both. Nothing in it is random, and its gradient is
-    exact everywhere but at the ends of the ramp.
+    find a style that the classifier misclassifies: it is trained against both. Nothing in it is random, and its
+    gradient is exact everywhere but at the ends of the ramp.
 
     side: a multiple of 4.  judge: "resnet", to be attacked while it learns, or "cnn", whose bounds can be trained too.
     width, hidden, depth: of the judge, depth of a "cnn" alone.  style: numbers besides the class.
@@ -81,8 +81,8 @@ class CertifiedAutoencoder(nn.Module):
 
     The network, `judge`, is trained on its own bounds. A class is drawn whole once it leads every other by `lead` of
     the judge's logits; so where that is proved for every image of a ball, the drawing is the same over the whole ball
-    but for a trace, and any classifier that reads its few drawings right is certified on that ball, however fragile it
-    is otherwise. Where classes are closer, what is drawn is paler, down to nothing.
+    but for a trace, and any classifier that classifies its few drawings correctly is certified on that ball, however
+    fragile it is otherwise. Where classes are closer, what is drawn is paler, down to nothing.
 
     The trace is `trace` of the judge's own reading: too little for an eye, and for a classifier before which the
     drawings were made steady (`training.certify_prototypes`); enough that a loss rises along its gradient everywhere. A
@@ -139,14 +139,15 @@ class CertifiedAutoencoder(nn.Module):
     def learn(self, x: Tensor, y: Tensor, clear: Tensor) -> None:
         """Takes the clearest image of each class as what is drawn of it.
 
-        x: (N, channels, side, side), y: (N,).  clear: (N,), by how much each is read right, below 0 where it is not.
-        Raises InputError if a class has no image that is read right.
+        x: (N, channels, side, side), y: (N,).  clear: (N,), by how much each is classified correctly, below 0 where it
+        is not.
+        Raises InputError if a class has no image that is classified correctly.
         """
         for label in range(self.classes):
             own = (y == label).nonzero()[:, 0]
             if not len(own) or not float(clear[own].max()) > 0:
                 raise InputError(
-                    f"expected an image of class {label} that the classifier reads right, found none in {len(own)}"
+                    f"expected an image of class {label} that is classified correctly, found none in {len(own)}"
                 )
             self.examples[label] = x[own[clear[own].argmax()]]
 

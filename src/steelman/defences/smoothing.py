@@ -26,7 +26,7 @@ class Certificate(NamedTuple):
     Each image is wrong about that with a chance of at most alpha.
 
     classes: (N,), int64, ABSTAINED where nothing is certain.  radius: (N,), float64, L2, 0 where it abstained.
-    lower: (N,), float64, the lower bound for the share of noisy copies that are read as the class chosen first.
+    lower: (N,), float64, the lower bound for the share of noisy copies that are classified as the class chosen first.
     """
 
     classes: Tensor
@@ -34,7 +34,7 @@ class Certificate(NamedTuple):
     lower: Tensor
 
     def holds(self, y: Tensor, radius: float) -> Tensor:
-        """Returns (N,) bool: which images are certain to be read as y within this radius."""
+        """Returns (N,) bool: which images are certain to be classified as y within this radius."""
         return (self.classes == y.to(self.classes.device)) & (self.radius >= radius)
 
 
@@ -137,7 +137,7 @@ class Smoothed(nn.Module):
 
     @torch.no_grad()
     def _votes(self, x: Tensor, n: int, streams: Streams, batch: int, observe: Observer | None) -> Tensor:
-        """(N, K), int64: how many of n noisy copies of each image the model reads as each class."""
+        """(N, K), int64: how many of n noisy copies of each image the model classifies as each class."""
         votes, of = torch.zeros(len(x), 0, dtype=torch.int64, device=x.device), len(x) * n
         for start in range(0, of, batch):
             place = torch.arange(start, min(start + batch, of), device=x.device)

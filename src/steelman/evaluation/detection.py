@@ -35,12 +35,13 @@ def detect(
     """Returns a record for each detector and each attack, seen in fitting or not.
 
     detectors: fitted, by name.  clean: (x, y), images (N, C, H, W) in [0, 1] and labels; those that the classifier
-    reads right are the negatives.
-    attacked: by the attack's name, what it made of the same images; those that the classifier then misreads are the
-    positives.  fitted_on: the one attack of the fit, "" for none.  seen: which of the names are that attack.
+    classifies correctly are the negatives.
+    attacked: by the attack's name, what it made of the same images; those that the classifier then misclassifies are
+    the positives.  fitted_on: the one attack of the fit, "" for none.  seen: which of the names are that attack.
     dataset, name: of the images and of the classifier, for the records.  fpr: false alarms at which the share of
     attacked images found is told, inside (0, 1).
-    Raises InputError for attacked images of another shape, and where the classifier reads no clean image right.
+    Raises InputError for attacked images of another shape, and where the classifier classifies no clean image
+    correctly.
     """
     x, y = clean
     odd = [attack for attack, x_adv in attacked.items() if x_adv.shape != x.shape]
@@ -50,7 +51,9 @@ def detect(
         )
     whole = right(classifier, x, y, seed=seed)
     if not bool(whole.any()):
-        raise InputError("expected a classifier that reads some clean images right, got one that reads none")
+        raise InputError(
+            "expected a classifier that classifies some clean images correctly, got one that classifies none"
+        )
     broken = {attack: whole & ~right(classifier, x_adv, y, seed=seed) for attack, x_adv in attacked.items()}
     found = []
     for detector, module in detectors.items():

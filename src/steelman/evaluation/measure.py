@@ -46,7 +46,7 @@ def margins(
     draws: int = 1,
     abstention: Abstention = "a class",
 ) -> Tensor:
-    """Returns (N,): how far the best other class leads, positive where an image is not read as y alone.
+    """Returns (N,): how far the best other class leads, positive where an image is not classified as y alone.
 
     draws: answers that are averaged, as for a model that answers differently when it is asked twice.
     abstention: whether to abstain is "right", as on an adversarial image, or never so, as on a clean one.
@@ -60,7 +60,7 @@ def margins(
 
 
 def right(model: nn.Module, x: Tensor, y: Tensor, **settings: Any) -> Tensor:
-    """Returns (N,) bool: which images the model reads as y and as nothing else.
+    """Returns (N,) bool: which images the model classifies as y and as nothing else.
 
     settings: as of `margins`.
     """

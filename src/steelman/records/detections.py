@@ -10,7 +10,7 @@ class Detection:
     """How well one detector tells the images of one attack from clean ones.
 
     fitted_on: the attack that it was fitted on, "" for clean images alone.  seen: whether that is this attack.
-    positives: attacked images that broke the classifier.  negatives: clean images that it reads right.
+    positives: attacked images that broke the classifier.  negatives: clean images that it classifies correctly.
     auc: area under the ROC, with its 95 % interval (DeLong).  tpr: share of positives above the threshold that at most
     a share `fpr` of negatives exceeds, with its 95 % interval (Clopper-Pearson).  None where there are no positives.
     curve: corners of the ROC as (false-positive rate, true-positive rate), thinned.

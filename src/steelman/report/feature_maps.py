@@ -131,7 +131,7 @@ def _line(one: Features, k: int, which: Literal[0, 1]) -> tuple[Tile, ...]:
     known = f"image {one.indices[k]}, class {one.labels[k]}, {state}"
     read, sure = one.readings[k][which]
     below = f"{read} {formatting.percent(sure)}"
-    first = Tile(*_uri(_grey(one.images[k, which])), f"{known}, read as {below}", below, read != one.labels[k])
+    first = Tile(*_uri(_grey(one.images[k, which])), f"{known}, classified as {below}", below, read != one.labels[k])
     maps = _coloured_maps(one, k, which)
     return first, *(
         Tile(*_uri(drawn), f"{known}, {layer.name}", f"channel {layer.channels[k]}", None)

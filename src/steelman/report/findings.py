@@ -47,7 +47,7 @@ class Headline:
         if self.undefended:
             read.append(f"{_accuracy(self.undefended)} under {_under(self.undefended)}")
         bare = self.clean or self.undefended
-        parts = [f"{bare.classifier} without a defence reads {formatting.listed(read)}."] if bare else []
+        parts = [f"{bare.classifier} without a defence classifies {formatting.listed(read)} correctly."] if bare else []
         if self.defended:
             what = (
                 "" if self.undefended and _alike(self.defended, self.undefended) else f" under {_under(self.defended)}"

@@ -142,7 +142,7 @@ def cell(image: NDArray[np.uint8], side: int, alt: str, reading: tuple[str, floa
     read, confidence = reading
     uri, size = _uri(image, side)
     sure = f"{100 * confidence:.1f} %"
-    return Cell(uri, size, f"{alt}, read as {read} with {sure} confidence", read, sure, read != label)
+    return Cell(uri, size, f"{alt}, classified as {read} with {sure} confidence", read, sure, read != label)
 
 
 def _uri(image: NDArray[np.uint8], side: int) -> tuple[str, tuple[int, int]]:

@@ -102,7 +102,7 @@ def _table(own: Sequence[Detection], figure: str) -> Table:
     )
     caption = (
         f"{what}, in brackets its 95 % interval. {fitted}; of {first.classifier}. Only attacked images that broke the "
-        f"classifier count, beside {formatting.counted(first.negatives, 'clean image')} that it reads right. "
+        f"classifier count, beside {formatting.counted(first.negatives, 'clean image')} that it classifies correctly. "
         "Static: no attacker knew of a detector."
     )
     return Table(f"{title} · {formatting.dataset(first.dataset)}", caption, ("Detector", *attacks), tuple(rows))

@@ -42,8 +42,8 @@ def pictures(
 ) -> list[Picture]:
     """Returns two pictures of each chosen image: attacked through the one pipeline, and through the other.
 
-    Chosen are the first images of different classes that both pipelines read right unattacked, whatever becomes of
-    them. Of a random purifier one answer is shown.
+    Chosen are the first images of different classes that both pipelines classify correctly unattacked, whatever becomes
+    of them. Of a random purifier one answer is shown.
     against: made through each pipeline, by one who knows it.
     """
     places = _chosen((theirs, ours), images, seed)

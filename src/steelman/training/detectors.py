@@ -182,9 +182,9 @@ def attacks_of(name: str, eps: Sequence[float]) -> list[AnyAttack]:
 
 
 def prepared(classifier: nn.Module, images: Images, attacks: Sequence[AnyAttack], device: str) -> Material:
-    """Returns images that the classifier reads right, and what each attack makes of those that it breaks.
+    """Returns images that the classifier classifies correctly, and what each attack makes of those that it breaks.
 
-    Raises InputError if it reads none right, or no attack breaks any.
+    Raises InputError if it classifies none correctly, or no attack breaks any.
     """
     x, y = images.x.to(device), images.y.to(device)
     with torch.no_grad():

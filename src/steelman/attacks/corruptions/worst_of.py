@@ -86,7 +86,7 @@ def accuracies(
 ) -> dict[str, dict[int, float]]:
     """Returns the accuracy under each corruption at each severity, by name and number; one minus it is the paper's E.
 
-    Every image is corrupted, also one that is misread clean; a tie between two classes is no right answer.
+    Every image is corrupted, also one that is misclassified clean; a tie between two classes is no right answer.
     Arguments and errors as of `corruptions` and of an attack.
     """
     check(x, y)

@@ -156,8 +156,8 @@ def boundary(
     aside, inwards: lengths of the first steps along the sphere and towards the clean image, as shares of the distance.
     factor: by which steps grow and shrink.  every: how many steps lie between two looks at how they fare.
     memory: by how many looks they are judged.  converged: the step inwards at which an image is done.
-    It starts at `begin`, an image that is broken already, or at noise; without one a target that no noise is read as is
-    not reached.
+    It starts at `begin`, an image that is broken already, or at noise; without one a target that no noise is classified
+    as is not reached.
     Source: Brendel, Rauber & Bethge 2018, section 2, with the first steps, the factor and the rates of the authors'
     reference implementation in Foolbox 3: of the tries along the sphere .2 to .5 shall be broken, of those after both
     steps .1 to .25. It differs in that the walk begins where the line to the start meets the boundary, that images do

@@ -75,7 +75,7 @@ class HopSkipJump:
     def _direction(
         self, oracle: Oracle, rows: Tensor, x: Tensor, paid: Tensor, reach: Tensor, low: Lowest, t: int
     ) -> Tensor:
-        """(M, *S): the unit move away from what the model reads rightly, as the probes vote."""
+        """(M, *S): the unit move away from what the model classifies correctlyly, as the probes vote."""
         threat = oracle.problem.threat
         streams = Streams(oracle.problem.streams.key[rows]).derive("probe").derive(t)
 
@@ -129,8 +129,8 @@ def hopskipjump(
     gamma: how exactly the boundary is met, in shares of d^-1.5 (L2) or d^-2 (Linf) of the distance.
     subspace: how many of the lowest frequencies of each axis probes are made of, which finds more with few queries
     (QEBA-F, Li et al. 2020); all of the space unless told. Images only.
-    It starts at `begin`, an image that is broken already, or at noise; without one a target that no noise is read as is
-    not reached.
+    It starts at `begin`, an image that is broken already, or at noise; without one a target that no noise is classified
+    as is not reached.
     Source: Chen, Jordan & Wainwright 2020, algorithms 1 and 2, with the settings of its section V and 25,000 queries,
     the most of its tables. As in the authors' code the first probes are of length .1 of the box, and votes that are all
     alike count without a baseline. Probes and bisections are never finer than the type or the grid of the images.

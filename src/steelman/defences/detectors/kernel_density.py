@@ -1,4 +1,4 @@
-"""How rare an image's features are among those of clean images of the class that it is read as."""
+"""How rare an image's features are among those of clean images of the class that it is classified as."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class CheckContext:
 
     attacker: who knows the pipeline.  given: the model as it was handed in, its modes untouched.
     undefended: the classifier without its defence, None where there is none.
-    x: (N, *S), y: (N,), indices: (N,): images that the pipeline reads right, on its device.
+    x: (N, *S), y: (N,), indices: (N,): images that the pipeline classifies correctly, on its device.
     holds: (N,) bool, which of them survive every attack that the evaluation made.
     static: (N,) bool, which survive what was made on the bare classifier; None where there is none.
     n, kept: images of the whole evaluation, and survivors among them.

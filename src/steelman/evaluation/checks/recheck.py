@@ -71,7 +71,9 @@ def first(context: CheckContext, most: int) -> Tensor:
     Raises InputError where there are none.
     """
     if not len(context.x):
-        raise InputError("expected images that the pipeline reads right, got none: there is nothing to look at")
+        raise InputError(
+            "expected images that the pipeline classifies correctly, got none: there is nothing to look at"
+        )
     return torch.arange(len(context.x), device=context.x.device)[: most // 2 if context.attacker.random else most]
 
 

@@ -88,7 +88,7 @@ def _eps(attack: AnyAttack) -> float:
 
 
 def full_cost(attack: AnyAttack, classes: int) -> int:
-    """Returns how many passes back an attack takes of an image that never breaks, by its rules; 0 for a search."""
+    """Returns how many backward passes an attack takes of an image that never breaks, by its rules; 0 for a search."""
     if isinstance(attack, Cascade):
         return sum(full_cost(part, classes) for part in attack.attacks)
     if not isinstance(attack, Attack) or not hasattr(attack.rule, "steps"):

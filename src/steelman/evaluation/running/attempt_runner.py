@@ -149,7 +149,7 @@ class AttemptRunner:
         return shown
 
     def _once(self, found: Result, y: Tensor) -> list[bool | None]:
-        """Whether a random pipeline misreads the worst image of each in some one of its looks."""
+        """Whether a random pipeline misclassifies the worst image of each in some one of its looks."""
         if not self.attacker.random:
             return [None] * len(y)
         looks = [

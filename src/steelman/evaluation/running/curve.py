@@ -20,7 +20,7 @@ RADII = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0, 32.0, 6
 
 
 def smallest(made: AttemptRunner, state: RunState, group: ThreatGroup, chunk: int, rows: Tensor) -> Iterator[Piece]:
-    """Yields the smallest changes of every image that is read right; of a random pipeline none holds on other draws."""
+    """Yields the smallest changes of images classified correctly; of a random pipeline none holds on other draws."""
     if made.attacker.random or not made.attacker.paths:
         return
     attempt = next(attempts(made.attacker, [fmn(group.threat.at(math.inf))]))

@@ -16,8 +16,8 @@ from steelman.evaluation.storing.journal import Outcome, StepKind
 class RunState:
     """What a run has found so far, all (N,) in the order of its images.
 
-    right: read right unattacked.  near: by norm, the smallest change that is known to break each, infinite where none
-    is; found: the same of what was made knowing the pipeline.  gone: by group, broken inside it.
+    right: classified correctly unattacked.  near: by norm, the smallest change that is known to break each, infinite
+    where none is; found: the same of what was made knowing the pipeline.  gone: by group, broken inside it.
     certified: by group, proved.
     """
 
@@ -33,7 +33,7 @@ class RunState:
         return self.gone[group.place] | (group.threat.reaches(near) if group.bounded else False)
 
     def alive(self, group: ThreatGroup) -> Tensor:
-        """Returns (N,) bool: read right, not proved, and not broken by one who knows."""
+        """Returns (N,) bool: classified correctly, not proved, and not broken by one who knows."""
         return self.right & ~self.certified[group.place] & ~self.broken(group, oblivious=False)
 
     def note(self, place: int, kind: StepKind, group: ThreatGroup | None, outcome: Outcome) -> None:

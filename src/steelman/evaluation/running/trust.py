@@ -17,7 +17,7 @@ CHECKED = 100
 def check_context(
     made: AttemptRunner, state: RunState, given: nn.Module, group: ThreatGroup, static: Tensor | None
 ) -> CheckContext:
-    """Returns a seeded sample of the images that are read right, with what is known of them.
+    """Returns a seeded sample of the images that are classified correctly, with what is known of them.
 
     given: the model as it was handed in.  static: (N,) bool, broken by what was made on the bare classifier for this
     very group; None where there is none.

@@ -57,7 +57,7 @@ class Outcome(NamedTuple):
     number: its place in the data set.  bare: whether the bare classifier was broken, None for all but static attempts.
     broken, margin, distance, forwards, backwards, seed, by: as in a sample's record.
     row: of its adversarial image in the chunk's shard, None where none is kept.
-    once: whether a random pipeline misread it in some one of its looks; None of one that is not random.
+    once: whether a random pipeline misclassified it in some one of its looks; None of one that is not random.
     """
 
     number: int

@@ -16,7 +16,7 @@ from steelman.weights import digest
 
 @dataclass(frozen=True, kw_only=True)
 class Purify:
-    """Give the clean image back from what attacks made of it, so that a frozen classifier reads it right.
+    """Give the clean image back from what attacks made of it, so that a frozen classifier classifies it correctly.
 
     Examples are (image, label). The attacks see the classifier alone, as an attacker does who knows no defence, and
     each image is attacked at an eps of its own. Judged by the mean accuracy of the pipeline over `held`.

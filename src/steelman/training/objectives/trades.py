@@ -1,4 +1,4 @@
-"""TRADES: clean images read right, and answers that an attack does not move."""
+"""TRADES: clean images classified correctly, and answers that an attack does not move."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from steelman.training.objectives.opponent import answered, opponent
 class Diverging:
     """A guide: how far the answer is from the one to the clean image, as the Kullback-Leibler divergence of the two.
 
-    Labels are not asked, so that what is found may be read right. Where rounding leaves no gradient, as it does next to
-    the clean image and in bf16, 1e-20 of the margin keeps a direction.
+    Labels are not asked, so that what is found may be classified correctly. Where rounding leaves no gradient, as it
+    does next to the clean image and in bf16, 1e-20 of the margin keeps a direction.
     Source: Zhang et al. 2019 (TRADES), algorithm 1.
     """
 
