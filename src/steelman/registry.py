@@ -171,6 +171,12 @@ def make(name: str, made: Callable[..., T], settings: Mapping[str, object], **of
         raise InputError(f"expected {wanted}, but {told(error)}") from error
 
 
+def qualified(made: object) -> str:
+    """Returns the module and the name of a function or a class, or of what something else is; for a record."""
+    own = made if hasattr(made, "__qualname__") else type(made)
+    return f"{own.__module__}.{own.__qualname__}"
+
+
 def told(error: BaseException) -> str:
     """Returns an exception's name and message on one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

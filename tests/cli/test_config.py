@@ -45,7 +45,11 @@ def evaluate() -> argparse.ArgumentParser:
 
 
 def test_every_option_has_one_key_and_every_key_is_an_option() -> None:
-    own = {action.option_strings[0] for action in evaluate()._actions if action.option_strings} - {"-h", "--fresh"}
+    own = {action.option_strings[0] for action in evaluate()._actions if action.option_strings} - {
+        "-h",
+        "--fresh",
+        "--check",
+    }
     assert own == {key.option for key in config.KEYS.values()}
     plain = [key.option for key in config.KEYS.values() if not key.kind.table]
     assert len(set(plain)) == len(plain)

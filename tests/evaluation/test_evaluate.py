@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from steelman import attacks, defences
 from steelman.data import Images
 from steelman.errors import InputError
-from steelman.evaluation import measure
+from steelman.evaluation import checks, measure
 from steelman.evaluation.evaluate import evaluate
 from steelman.evaluation.options import Defended, EvaluationOptions
 from steelman.evaluation.planning.attacker import DRAWS
@@ -321,3 +321,25 @@ def test_pictures_show_what_broke_first_and_what_nearly_did() -> None:
     samples = {sample.index: sample for sample in evaluation.cases[0].samples}
     broken = sorted(s.distance or 0 for s in samples.values() if not s.kept)
     assert [samples[picture.index].distance for picture in evaluation.pictures[:2]] == broken[:2]
+
+
+def darkness(context: checks.CheckContext) -> checks.Finding:
+    """Images are dark."""
+    return checks.failed(f"{len(context.x)} images are dark.", escalate=(attacks.fgsm(context.threat),))
+
+
+def test_a_check_of_ones_own_is_made_beside_the_others_and_may_call_for_attacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks.catalogue, "shipped", {"loss": checks.catalogue["loss"]})
+    asked = {"check": True, "extra_checks": (darkness,), "folder": tmp_path}
+    made = measured(linear(), images(), attacks.pgd(Linf(0.05)), **asked)
+    assert [(one.name, one.outcome) for one in made.cases[0].checks] == [("loss", "pass"), ("darkness", "fail")]
+    assert made.cases[0].checks[1].claim == "Images are dark."
+    assert "fgsm" in {breaker.attack for breaker in made.cases[0].breakers}
+    again = measured(linear(), images(), attacks.pgd(Linf(0.05)), **asked)
+    assert again.cases[0].checks == made.cases[0].checks
+    with pytest.raises(InputError, match="name of a check, got 'darknes'"):
+        measured(linear(), images(), attacks.pgd(Linf(0.05)), check=True, extra_checks=("darknes",))
+    with pytest.raises(InputError, match=r"expected the same run|another"):
+        measured(linear(), images(), attacks.pgd(Linf(0.05)), check=True, folder=tmp_path)

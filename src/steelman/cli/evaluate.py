@@ -50,6 +50,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument("--certify", action=switch, default=True, help="try to prove what holds")
     command.add_argument("--curve", action=switch, default=True, help="find where accuracy goes at other radii")
     command.add_argument("--checks", action=switch, default=True, help="check whether the figure can be trusted")
+    command.add_argument(
+        "--check",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="trust checks beside those that ship, a plug-in's or one of your own as in my_checks.py:darkness",
+    )
     command.add_argument("--out", type=Path, default=Path("runs/evaluate"), help="the run folder (runs/evaluate)")
     config.add(command)
     command.add_argument("--fresh", action="store_true", help="begin again, whatever the run folder holds")
@@ -60,6 +67,7 @@ def run(options: argparse.Namespace) -> int:
     """Evaluates, prints what was found and writes the run folder."""
     from steelman.cli.console import command_line, console, evaluating, finish, writable
     from steelman.defences import guard
+    from steelman.evaluation import checks
     from steelman.evaluation.evaluate import evaluate
     from steelman.evaluation.options import EvaluationOptions
     from steelman.evaluation.storing.store import FILE
@@ -101,6 +109,7 @@ def run(options: argparse.Namespace) -> int:
                 certify=options.certify,
                 curve=options.curve,
                 check=options.checks,
+                extra_checks=tuple(checks.catalogue.resolve(name, code=True) for name in options.check),
             ),
             folder=options.out,
             fresh=options.fresh,

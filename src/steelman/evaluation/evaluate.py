@@ -59,6 +59,7 @@ def evaluate(
     """
     started = time.monotonic()
     groups = threat_groups(attacks)
+    checks.named(options.extra_checks)  # before anything is done
     model, undefended = _parts(pipeline, data)
     x, y = _first(model, data)
     attacker = probe_pipeline(model, x, y, seed=options.seed)

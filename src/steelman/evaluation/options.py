@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+
+from steelman.registry import qualified
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +19,7 @@ class EvaluationOptions:
     batch: images that are worked on, and journaled, together; it changes no verdict.
     each: make every attack on every image, for a row of its own.
     certify, curve, check: whether to try proofs, other radii, and the trust checks.
+    extra_checks: trust checks beside those that ship, plug-ins by name or functions of a `CheckContext`.
     pictures: how many images of each kind to keep for the report.
     """
 
@@ -25,11 +29,16 @@ class EvaluationOptions:
     certify: bool = True
     curve: bool = True
     check: bool = True
+    extra_checks: tuple[str | Callable[..., object], ...] = ()
     pictures: int = 4
 
     def deciding(self) -> dict[str, Any]:
-        """Returns those that decide what is found: all but how much of it is drawn."""
-        return {name: value for name, value in asdict(self).items() if name != "pictures"}
+        """Returns those that decide what is found, as JSON values: all but how much of it is drawn."""
+        found = {name: value for name, value in vars(self).items() if name != "pictures"}
+        named = [
+            each if isinstance(each, str) else qualified(getattr(each, "made", each)) for each in self.extra_checks
+        ]
+        return found | {"extra_checks": named}
 
 
 @dataclass(frozen=True, eq=False)

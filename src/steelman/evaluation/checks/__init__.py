@@ -120,7 +120,7 @@ def check(
     return tuple(found)
 
 
-def named(asked: Iterable[str | Callable[[CheckContext], Finding]], *, code: bool = False) -> dict[str, TrustCheck]:
+def named(asked: Iterable[str | Callable[..., object]], *, code: bool = False) -> dict[str, TrustCheck]:
     """Returns checks by the names that a report calls them.
 
     asked: plug-ins by name, or functions of a CheckContext, each called as its own name without underscores.
@@ -129,7 +129,8 @@ def named(asked: Iterable[str | Callable[[CheckContext], Finding]], *, code: boo
     """
     found: dict[str, TrustCheck] = {}
     for each in asked:
-        title = each.rpartition(":")[2] if isinstance(each, str) else getattr(each, "__name__", type(each).__name__)
+        made = getattr(each, "made", each)
+        title = each.rpartition(":")[2] if isinstance(each, str) else getattr(made, "__name__", type(made).__name__)
         title = title.replace("_", " ")
         one = catalogue.get(each, code=code) if isinstance(each, str) else as_check(f"the check {title}", each)
         if title in found or title in catalogue.shipped:

@@ -147,7 +147,7 @@ class Runner:
             return
         self._begin(f"checks {group.title}")
         context = check_context(self.attempts, self.state, self.given, group, self._broken_oblivious(group))
-        findings = checks.check(context, self.on_progress)
+        findings = checks.check(context, self.on_progress, checks.named(self.options.extra_checks))
         for attack in (attack for finding in findings for attack in finding.escalate):
             for attempt in attempts(self.attempts.attacker, [attack]):
                 for chunk, rows in enumerate(self.chunks):
