@@ -17,7 +17,7 @@ from .scenes import played, scenes
 
 
 def header() -> dict[str, Any]:
-    """Returns what writes: the commit, the version of torch, the kind of CPU and its threads."""
+    """Returns what writes: the commit it stands on, the version of torch, the kind of CPU and its threads."""
     asked = ["git", "rev-parse", "HEAD"]
     commit = subprocess.run(asked, cwd=RECORDS.parent, capture_output=True, text=True, check=True).stdout.strip()
     return {"commit": commit, "torch": torch.__version__, "cpu": kind(), "threads": 1}
