@@ -4,13 +4,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUN ?= runs/demo
 
-.PHONY: demo test check docs format clean
+.PHONY: demo test test-all check docs format clean
 
 demo: $(VENV)/.ready  ## the main job: attack, defend, measure, report
 	$(BIN)/steelman reproduce --out $(RUN)
 
 test: $(VENV)/.ready-test check  ## lint, format, types, then every fast test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+test-all: $(VENV)/.ready-test check  ## the same checks, then every test that needs no GPU, slow ones too
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m 'not gpu'
 
 check: $(VENV)/.ready-test
 	$(BIN)/ruff check .
