@@ -12,8 +12,8 @@ demo: $(VENV)/.ready  ## the main job: attack, defend, measure, report
 test: $(VENV)/.ready-test check  ## lint, format, types, then every fast test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
-test-all: $(VENV)/.ready-test check  ## the same checks, then every test that needs no GPU, slow ones too
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m 'not gpu'
+test-all: $(VENV)/.ready-all check  ## the same checks, then every test that needs no GPU: slow ones, and those beside other libraries
+	OMP_NUM_THREADS=1 PYTHONPATH=tests/stubs $(BIN)/python -m pytest -n auto -m 'not gpu'
 
 check: $(VENV)/.ready-test
 	$(BIN)/ruff check .
@@ -39,4 +39,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 $(VENV)/.ready-test: $(VENV)/.ready
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[report,test,check]'
+	touch $@
+
+# Other libraries ask for other versions of torch, so they come without what they depend on; tests/stubs holds what they only import.
+$(VENV)/.ready-all: $(VENV)/.ready-test tests/peers.txt
+	$(BIN)/python -m pip install -q --no-deps -r tests/peers.txt
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[frames]'
 	touch $@

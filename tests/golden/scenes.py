@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 import steelman as sm
-from steelman import attacks, data, defences, losses, models, training
+from steelman import attacks, data, defences, losses, models
 from steelman.defences import detectors
+from steelman.evaluation.options import EvaluationOptions
+from steelman.pipeline import Pipeline
 
 Table = dict[str, list[Any]]
 """Columns by name, all of one length."""
@@ -35,17 +37,18 @@ def _images(dataset: str, n: int) -> data.Images:
 
 
 def _guarded(purifier: nn.Module, classifier: nn.Module) -> nn.Module:
-    return defences.guard(purifier, classifier)
+    return Pipeline(classifier, purifier=purifier).eval()
 
 
 def _evaluated(model: nn.Module, images: data.Images, listed: list[Any], **options: Any) -> dict[str, Table]:
     """The tables of an evaluation; proofs, checks and other radii are left out unless asked for."""
     chosen = {"certify": False, "check": False, "curve": False, **options}
-    evaluation = sm.evaluate(model, images, listed, seed=SEED, pictures=0, **chosen)
+    evaluation = sm.evaluate(model, images, listed, EvaluationOptions(seed=SEED, pictures=0, **chosen))
     tables: dict[str, Table] = {}
     for case in evaluation.cases:
         title = f"{case.norm} {case.eps:g}"
         tables[title] = _columns(case.samples, SAMPLE)
+        tables[title]["by"] = [one.by if one.clean else "misread" for one in case.samples]
         tables[f"{title}, attempts"] = _columns(case.breakers, ATTEMPT)
         if case.checks:
             tables[f"{title}, checks"] = _columns(case.checks, ("name", "outcome"))
@@ -58,7 +61,9 @@ def _evaluated(model: nn.Module, images: data.Images, listed: list[Any], **optio
 
 
 def _columns(records: tuple[Any, ...], names: tuple[str, ...]) -> Table:
-    return {name: [getattr(one, name) for one in records] for name in names}
+    """Values by name; an enumeration as its text, as it stands in a file."""
+    columns = {name: [getattr(one, name) for one in records] for name in names}
+    return {name: [str(one) if isinstance(one, str) else one for one in column] for name, column in columns.items()}
 
 
 def _attacked(attack: Any, model: nn.Module, x: Tensor, y: Tensor, indices: Tensor, **settings: Any) -> Table:
@@ -101,7 +106,7 @@ def exact(n: int) -> dict[str, Table]:
     classifier = models.load("mnist/cnn")
     listed = [attacks.pgd(sm.Linf(0.06), steps=10), attacks.apgd(sm.Linf(0.06), steps=20)]
     pipeline = _guarded(defences.load("mnist/unet"), classifier)
-    return _evaluated(pipeline, _images("mnist", n), listed, undefended=classifier)
+    return _evaluated(pipeline, _images("mnist", n), listed)
 
 
 def bpda(n: int) -> dict[str, Table]:
@@ -109,7 +114,7 @@ def bpda(n: int) -> dict[str, Table]:
     classifier = models.load("fashion-mnist/cnn")
     listed = [attacks.pgd(sm.Linf(0.02), steps=20), attacks.square(sm.Linf(0.02), queries=QUERIES)]
     pipeline = _guarded(defences.build("bit-depth"), classifier)
-    return _evaluated(pipeline, _images("fashion-mnist", n), listed, undefended=classifier)
+    return _evaluated(pipeline, _images("fashion-mnist", n), listed)
 
 
 def random(n: int) -> dict[str, Table]:
@@ -117,7 +122,7 @@ def random(n: int) -> dict[str, Table]:
     classifier = models.load("mnist/cnn")
     listed = [attacks.pgd(sm.Linf(0.1), steps=10)]
     pipeline = _guarded(defences.build("resize-pad"), classifier)
-    return _evaluated(pipeline, _images("mnist", n), listed, undefended=classifier)
+    return _evaluated(pipeline, _images("mnist", n), listed)
 
 
 def stand_in(n: int) -> dict[str, Table]:
@@ -125,7 +130,7 @@ def stand_in(n: int) -> dict[str, Table]:
     classifier = models.load("fashion-mnist/cnn")
     listed = [attacks.pgd(sm.Linf(0.1), steps=20)]
     pipeline = _guarded(defences.load("fashion-mnist/certified-autoencoder"), classifier)
-    return _evaluated(pipeline, _images("fashion-mnist", n), listed, undefended=classifier, certify=True)
+    return _evaluated(pipeline, _images("fashion-mnist", n), listed, certify=True)
 
 
 def rejecting(n: int) -> dict[str, Table]:
@@ -135,10 +140,11 @@ def rejecting(n: int) -> dict[str, Table]:
     """
     classifier = models.load("mnist/cnn")
     detector = detectors.load("mnist/combined", classifier, defences.load("mnist/unet"))
-    _, held = training.split(_data("mnist"), SEED)
-    pipeline = defences.reject(detector, classifier, 0.003, validation=held.x[:1000])
+    _, val = _data("mnist").split(SEED)
+    gate = defences.reject(detector, classifier, 0.003, validation=val.x[:1000]).gate
+    pipeline = Pipeline(classifier, detector=gate).eval()
     listed = [attacks.pgd(sm.Linf(0.3), steps=10), attacks.pgd(sm.L2(2.0), steps=10, size=0.4, loss=losses.margin)]
-    return _evaluated(pipeline, _images("mnist", n), listed, undefended=classifier)
+    return _evaluated(pipeline, _images("mnist", n), listed)
 
 
 def targeted(n: int) -> dict[str, Table]:

@@ -1,0 +1,5 @@
+"""What Foolbox imports and its attacks never call."""
+
+
+class Repo:
+    """Clones nothing."""

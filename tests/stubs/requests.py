@@ -1,0 +1,1 @@
+"""What Foolbox imports and its attacks never call."""
