@@ -29,7 +29,7 @@ ABOVE = {
     "losses": set(),
     "bounds": {"norms", "threat"},
     "victim": {"losses"},
-    "attacks": {"norms", "threat", "streams", "losses", "victim"},
+    "attacks": {"norms", "threat", "streams", "losses", "victim", "weights"},
     "weights": set(),
     "models": {"weights"},
     "defences": {"weights", "models", "streams"},

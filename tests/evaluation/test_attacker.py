@@ -10,7 +10,7 @@ from steelman import attacks
 from steelman.defences import PuVAE, StraightThrough, guard
 from steelman.evaluation import measure
 from steelman.evaluation.padding import COARSE, FEW, LEAST, PadBatch
-from steelman.evaluation.planning.attacker import WHOLE, needs_gradients, probe_pipeline
+from steelman.evaluation.planning.attacker import WHOLE, probe_pipeline
 from steelman.evaluation.planning.attempts import attempts, survive
 from steelman.norms import L0, Linf
 
@@ -189,8 +189,11 @@ def test_a_cascade_through_a_random_pipeline_ends_with_steps_that_are_all_taken(
     ],
     ids=lambda value: getattr(value, "name", str(value)),
 )
-def test_which_attacks_need_gradients(attack: attacks.AnyAttack, needs: bool) -> None:
-    assert needs_gradients(attack) is needs
+def test_which_attacks_need_gradients(attack: attacks.AttackLike, needs: bool) -> None:
+    assert (attack.asks is attacks.Asks.GRADIENTS) is needs
+    without = nn.Sequential(Doubled(), Halves(), Linear()).eval()
+    made = [one.name for one in attempts(probe_pipeline(without, X, Y), [attack])]
+    assert (attack.name in made) is not needs
 
 
 def test_few_images_are_filled_up_and_answered_alone() -> None:

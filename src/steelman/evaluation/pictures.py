@@ -105,6 +105,6 @@ def _worst(store: Store, place: int, sample: Sample) -> tuple[Tensor | None, str
         x_adv = store.image(step, sample.index)
         if x_adv is not None:
             nearest = x_adv, step.attack
-            if sample.by and sample.by.split("/")[0] == step.attack:
+            if sample.by == step.attack or sample.by.startswith(f"{step.attack}/"):
                 break
     return nearest

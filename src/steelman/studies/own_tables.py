@@ -10,14 +10,14 @@ from typing import Any
 from torch import Tensor
 
 from steelman import data, models
-from steelman.attacks import AnyAttack
+from steelman.attacks import AttackLike
 from steelman.data import Images
 from steelman.studies import all_defences, comparison_figure, robustness, unseen_attacks
 from steelman.studies.all_defences import Entrant
 from steelman.studies.paper_setup import Cell, Found, Hear, Plan, tested
 
 
-def attacks(dataset: str) -> Mapping[str, Sequence[AnyAttack]]:
+def attacks(dataset: str) -> Mapping[str, Sequence[AttackLike]]:
     """Returns what each of our tables attacks with."""
     return {
         all_defences.TABLE: list(all_defences.attacks(dataset).values()),

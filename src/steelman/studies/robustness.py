@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from steelman import defences, models
-from steelman.attacks import AnyAttack, Progress, autoattack, standard
+from steelman.attacks import AttackLike, Progress, autoattack, standard
 from steelman.data import Images
 from steelman.evaluation import measure
 from steelman.evaluation.evaluate import evaluate
@@ -39,7 +39,7 @@ COST = 5000
 _PARTS = 1000
 
 
-def attacks(dataset: str, *, random: bool = False) -> tuple[AnyAttack, ...]:
+def attacks(dataset: str, *, random: bool = False) -> tuple[AttackLike, ...]:
     """Returns the cascades whose worst case counts, at the data set's Linf radius, the cheaper one first.
 
     random: of a pipeline that answers at random, for which AutoAttack's authors have a version of its own.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from steelman.attacks import AnyAttack, apgd, corruptions, ddn, fgsm, jsma, one_pixel, pgd, square
+from steelman.attacks import AttackLike, apgd, corruptions, ddn, fgsm, jsma, one_pixel, pgd, square
 from steelman.data import Images
 from steelman.evaluation import measure
 from steelman.evaluation.planning.attempts import survive
@@ -48,7 +48,7 @@ class Trial:
     seen: whether purifiers were trained on its kind.  budget: what it may spend on an image, in words.
     """
 
-    attack: AnyAttack
+    attack: AttackLike
     seen: bool
     budget: str
 

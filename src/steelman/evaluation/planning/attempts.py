@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from steelman.attacks import AnyAttack, Attack, Cascade, Result, Worst
+from steelman.attacks import AttackLike, Result, Worst
 from steelman.attacks.engine.problem import put, take
 from steelman.evaluation import measure
 from steelman.evaluation.padding import PadBatch
@@ -26,7 +26,7 @@ class Attempt:
     name: str
     through: str
     model: nn.Module
-    attack: AnyAttack
+    attack: AttackLike
 
     def __call__(
         self,
@@ -48,7 +48,7 @@ class Attempt:
         if not attacker.random:
             return result
         result, doubtful = _confirmed(result, attacker, y, seed)
-        if len(doubtful) and isinstance(self.attack, Attack) and self.attack.goal.leaves:
+        if len(doubtful) and self.attack.leaves:
             again = self.attack.with_goal(Worst())(
                 PadBatch(self.model), x[doubtful], y[doubtful], indices=indices[doubtful], **how
             )
@@ -60,11 +60,11 @@ class Attempt:
 
     def parts(self, by: Tensor) -> list[str]:
         """Returns the name of what broke each sample, "" where nothing did; by: (N,), as in a result."""
-        inside = self.attack.attacks if isinstance(self.attack, Cascade) else None
-        return ["" if at < 0 else f"{self.name}/{inside[at].name}" if inside else self.name for at in by.tolist()]
+        names = [self.name if part == self.name else f"{self.name}/{part}" for part in self.attack.parts()]
+        return ["" if at < 0 else names[at] for at in by.tolist()]
 
 
-def attempts(attacker: Attacker, attacks: Sequence[AnyAttack]) -> Iterator[Attempt]:
+def attempts(attacker: Attacker, attacks: Sequence[AttackLike]) -> Iterator[Attempt]:
     """Yields every attempt that these attacks of one threat come to: each on every way, then what a full one adds."""
     for attack in attacks:
         for through, model, prepared in attacker.prepared(attack):
@@ -74,7 +74,7 @@ def attempts(attacker: Attacker, attacks: Sequence[AnyAttack]) -> Iterator[Attem
 
 
 def survive(
-    attacks: Sequence[AnyAttack],
+    attacks: Sequence[AttackLike],
     model: nn.Module,
     x: Tensor,
     y: Tensor,
