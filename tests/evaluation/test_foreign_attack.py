@@ -13,6 +13,7 @@ import steelman
 from steelman import defences
 from steelman.attacks import Asks, AttackLike, Finds, Result, Single
 from steelman.data import Images
+from steelman.evaluation.options import Defended, EvaluationOptions
 from steelman.norms import Linf
 from steelman.records import Case
 from steelman.streams import Streams
@@ -71,8 +72,11 @@ def sample(model: nn.Module, n: int = 30) -> Images:
     return Images(pixels, model(pixels / 255).argmax(1), classes=tuple("abcd"), name="drawn")
 
 
-def evaluated(model: nn.Module, attack: AttackLike, images: Images, **settings: Any) -> Case:
-    (case,) = steelman.evaluate(model, images, [attack], certify=False, curve=False, check=False, **settings).cases
+PLAIN = EvaluationOptions(certify=False, curve=False, check=False)
+
+
+def evaluated(model: nn.Module | Defended, attack: AttackLike, images: Images, **settings: Any) -> Case:
+    (case,) = steelman.evaluate(model, images, [attack], PLAIN, **settings).cases
     return case
 
 
@@ -97,7 +101,7 @@ def test_on_an_ordinary_pipeline_it_is_made_once_beside_ours() -> None:
     model = linear()
     images = sample(model)
     attacks = [Corners(Threat(Linf(0.15))), steelman.attacks.pgd(Linf(0.15))]
-    (case,) = steelman.evaluate(model, images, attacks, curve=False, check=False, certify=False).cases
+    (case,) = steelman.evaluate(model, images, attacks, PLAIN).cases
     assert [breaker.attack for breaker in case.breakers] == ["corners", "pgd"]
     alone = evaluated(model, attacks[0], images)
     assert case.kept <= alone.kept < len(images)
@@ -108,7 +112,7 @@ def test_on_a_random_pipeline_with_a_bare_classifier_beside_it() -> None:
     model = linear()
     images = sample(model)
     noisy = nn.Sequential(defences.RandomResizePad(), model).eval()
-    case = evaluated(noisy, Corners(Threat(Linf(0.15)), tries=5), images, undefended=model)
+    case = evaluated(Defended(noisy, model), Corners(Threat(Linf(0.15)), tries=5), images)
     assert {breaker.protocol for breaker in case.breakers} == {"static", "adaptive"}
     assert case.static is not None
 
