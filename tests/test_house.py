@@ -264,6 +264,7 @@ PARAMETERS = 8
 
 MANY = {
     "steelman.attacks.attack": {"Attack.__call__"},
+    "steelman.attacks.attack_like": {"AttackLike.__call__"},
     "steelman.attacks.carlini_wagner.cw": {"cw"},
     "steelman.attacks.decision_based.boundary": {"boundary"},
     "steelman.attacks.ead": {"ead"},
