@@ -106,6 +106,7 @@ def _parts(pipeline: nn.Module | Defended, data: Images) -> tuple[Pipeline, nn.M
         input_shape=data.shape,
         defence="none" if undefended is None else "defended",
     )
+    model.check(data.shape, data.classes)
     return model, undefended
 
 
