@@ -272,7 +272,6 @@ MANY = {
     "steelman.defences.robust": {"RobustAutoencoder.__init__"},
     "steelman.evaluation.detection": {"detect"},
     "steelman.evaluation.features": {"feature_maps"},
-    "steelman.evaluation.planning.attempts": {"survive"},
     "steelman.training.autoencoders": {"puvae"},
     "steelman.training.classifiers": {"classifier", "robust"},
     "steelman.training.detectors": {"detector"},

@@ -6,14 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from steelman.attacks import AttackLike, Result, Worst
 from steelman.attacks.engine.problem import put, take
 from steelman.evaluation import measure
 from steelman.evaluation.padding import PadBatch
-from steelman.evaluation.planning.attacker import DRAWS, Attacker, probe_pipeline
+from steelman.evaluation.planning.attacker import Attacker
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,42 +70,6 @@ def attempts(attacker: Attacker, attacks: Sequence[AttackLike]) -> Iterator[Atte
             yield Attempt(prepared.name, through, model, prepared)
     for through, model, prepared in attacker.fallbacks(attacks[0]) if attacks else ():
         yield Attempt(prepared.name, through, model, prepared)
-
-
-def survive(
-    attacks: Sequence[AttackLike],
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    *,
-    indices: Tensor,
-    seed: int = 0,
-    draws: int = DRAWS,
-    precision: str = "auto",
-    observe: measure.Observer | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Returns (kept, x'): which images survive every attack, (N,) bool, and each one's worst image, (N, *S).
-
-    The attacks are made by one who knows the whole pipeline, each on what still survives.
-    draws: answers of a random model that are averaged, to attack and, fresh ones, to judge.
-    """
-    attacker = probe_pipeline(model, x, y, seed=seed, draws=draws)
-    every = list(attempts(attacker, attacks))
-    indices = indices.to(x.device)
-    worst = x.clone()
-    alive = torch.arange(len(x), device=x.device)
-    for at, attempt in enumerate(every):
-        if not len(alive):
-            break
-        hear = None if observe is None else measure.part(observe, at, len(every))
-        result = attempt(
-            attacker, x[alive], y[alive], indices=indices[alive], seed=seed, precision=precision, observe=hear
-        )
-        worst[alive] = result.x
-        alive = alive[~result.broken]
-    kept = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    kept[alive] = True
-    return kept, worst
 
 
 def _confirmed(result: Result, attacker: Attacker, y: Tensor, seed: int) -> tuple[Result, Tensor]:

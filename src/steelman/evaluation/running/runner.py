@@ -183,7 +183,9 @@ class Runner:
         """How many pieces there are at most, but for what a check calls for."""
         attacker, bare = self.attempts.attacker, self.attempts.undefended is not None
         each = [
-            len(list(attempts(attacker, group.attacks))) + (len(oblivious(group)) if bare else 0) + 1
+            len(list(attempts(attacker, group.attacks)))
+            + (len(oblivious(group)) if bare else 0)
+            + (self.options.certify and group.bounded)
             for group in self.groups
         ]
         return len(self.chunks) * (1 + sum(each) + len(self._farthest()) * (1 + len(RADII)))
