@@ -37,7 +37,6 @@ from steelman.evaluation.certificates import METHODS
 from steelman.evaluation.evaluate import evaluate
 from steelman.evaluation.intervals import clopper_pearson
 from steelman.evaluation.options import Defended, EvaluationOptions
-from steelman.evaluation.planning.threat_groups import full_cost
 from steelman.evaluation.storing.runs import cases
 from steelman.files import put_bytes
 from steelman.norms import Linf
@@ -139,7 +138,7 @@ def cost(options: argparse.Namespace) -> dict[str, Any]:
         "survive every attack on every image": int(holds.sum()),
         "backward passes of the cascade": case.spent,
         "backward passes of every attack on every image": spent,
-        "by their rules": full_cost(standard(threat), 10) * len(test),
+        "by their rules": standard(threat).cost(10) * len(test),
         "share": round(case.spent / spent, 4),
     }
 

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from attacks import machine
 from steelman import data, models
-from steelman.attacks import AnyAttack, apgd, standard
+from steelman.attacks import AttackLike, apgd, standard
 from steelman.cli.console import attacking, fitting
 from steelman.errors import InputError, unknown
 from steelman.evaluation.intervals import clopper_pearson
@@ -154,7 +154,7 @@ def withstood(made: Trained, given: argparse.Namespace) -> dict[str, Any]:
     model = made.model.eval().requires_grad_(False)
     right = model(images.x).argmax(1) == images.y
     found = {"clean": int(right.sum())}
-    attacks: dict[str, AnyAttack] = {"apgd": apgd(Linf(given.eps)), "standard": standard(Linf(given.eps))}
+    attacks: dict[str, AttackLike] = {"apgd": apgd(Linf(given.eps)), "standard": standard(Linf(given.eps))}
     whole = right
     for name, attack in attacks.items():
         with attacking(name) as observe:

@@ -29,7 +29,7 @@ ABOVE = {
     "losses": set(),
     "bounds": {"norms", "threat"},
     "victim": {"losses"},
-    "attacks": {"norms", "threat", "streams", "losses", "victim"},
+    "attacks": {"norms", "threat", "streams", "losses", "victim", "weights"},
     "weights": set(),
     "models": {"weights"},
     "defences": {"weights", "models", "streams"},
@@ -264,6 +264,7 @@ PARAMETERS = 8
 
 MANY = {
     "steelman.attacks.attack": {"Attack.__call__"},
+    "steelman.attacks.attack_like": {"AttackLike.__call__"},
     "steelman.attacks.carlini_wagner.cw": {"cw"},
     "steelman.attacks.decision_based.boundary": {"boundary"},
     "steelman.attacks.ead": {"ead"},
@@ -271,7 +272,6 @@ MANY = {
     "steelman.defences.robust": {"RobustAutoencoder.__init__"},
     "steelman.evaluation.detection": {"detect"},
     "steelman.evaluation.features": {"feature_maps"},
-    "steelman.evaluation.planning.attempts": {"survive"},
     "steelman.training.autoencoders": {"puvae"},
     "steelman.training.classifiers": {"classifier", "robust"},
     "steelman.training.detectors": {"detector"},

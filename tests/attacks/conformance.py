@@ -6,7 +6,7 @@ import math
 import torch
 from torch import nn
 
-from steelman.attacks import catalogue
+from steelman.attacks import Finds, catalogue
 from steelman.norms import L0, L1, L2, Linf
 from steelman.threat import Threat
 
@@ -36,7 +36,7 @@ CASCADES = ("autoattack", "standard")
 INSIDE_A_BALL = [
     name
     for name, entry in catalogue.items()
-    if entry.finds != "outside every ball" and entry.knows != "another model" and name not in OF_A_SET + CASCADES
+    if entry.finds is not Finds.OUTSIDE and not entry.surrogate and name not in OF_A_SET + CASCADES
 ]
 """What is tried here; test_outside.py tries the others."""
 
@@ -47,7 +47,7 @@ def build(name, norm, *, targeted=None, eps=None, box=None, **settings):
     One that looks for the smallest change gets a ball of any size, unless an eps is given.
     """
     entry, ball = catalogue[name], BALLS[norm]
-    if eps is not None or entry.finds == "smallest":
+    if eps is not None or entry.finds is Finds.NEAREST:
         ball = ball.at(math.inf if eps is None else eps)
     known = inspect.signature(entry.recipe).parameters
     given = {key: value for key, value in (QUICK | OWN.get(name, {}) | settings).items() if key in known}

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from steelman.attacks import Break, Worst, catalogue
+from steelman.attacks import Asks, Break, Finds, Worst, catalogue
 from steelman.errors import InputError
 from steelman.losses import margin
 
@@ -43,7 +43,7 @@ def test_what_the_catalogue_does_not_list_is_an_error(name):
         with pytest.raises(InputError, match=f"expected .* for {name}"):
             build(name, norm)
     assert entry.targeted == ("targeted" in inspect.signature(entry.recipe).parameters)
-    if entry.finds == "within eps":
+    if entry.finds is Finds.WITHIN:
         with pytest.raises(InputError, match=f"expected a radius for {name}"):
             build(name, entry.norms[0], eps=math.inf)
 
@@ -152,7 +152,7 @@ def test_each_sample_may_have_its_own_radius(name, norm, targeted):
     result = attack.at(eps)(model, x, y, seed=3, slots=3)
     assert (result.distance <= eps + 1e-6).all()
     assert torch.equal(result.x[[1, 7]], x[[1, 7]])
-    if catalogue[name].finds == "within eps":
+    if catalogue[name].finds is Finds.WITHIN:
         assert (result.distance > BALLS[norm].eps * 1.01)[4] or result.broken[4]
     if name != "bim":  # whose size is one for all
         for i in range(8):
@@ -207,7 +207,7 @@ def test_the_last_candidate_is_seen(name, norm, targeted):
     eps = room * gap / weight.norm(p=DUAL[norm])
     eps = torch.full_like(gap, 12.0) if norm == "L0" else eps  # a number of entries, here all
     # attacks that see decisions alone start at noise, which must not be classified as the classes that are far below
-    edge = 10.0 if catalogue[name].knows == "decisions" else 1e3
+    edge = 10.0 if catalogue[name].asks is Asks.DECISIONS else 1e3
     wide = {"low": -edge, "high": edge}
     attack = build(name, norm, targeted=targeted, eps=eps, box=wide, steps=1, size=float(eps.max()), alpha_init=100.0)
     result = attack(model, x, 1 - y if targeted else y)

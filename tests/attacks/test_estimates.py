@@ -1,5 +1,7 @@
 """Gradients from scores alone: their expectation, their noise and what they cost; and the attacks known by them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -150,7 +152,7 @@ def steps_of(attack, model, x, y):
             seen.append((x.clone(), found.grad))
             return found
 
-    attack.through(Spy()).with_goal(Last())(model, x, y)
+    replace(attack, gradient=Spy(), goal=Last())(model, x, y)
     return seen
 
 

@@ -64,7 +64,7 @@ def test_a_saved_pipeline_is_a_model_like_any_other(mnist: Data, tmp_path: Path)
         build(Parts(model=str(tmp_path / "defended"), defence="jpeg"), mnist)
     with pytest.raises(InputError, match="expected no --weights"):
         build(Parts(model=str(tmp_path / "defended"), weights=tmp_path / "w.safetensors"), mnist)
-    with pytest.raises(InputError, match=r"expected images \(1, 28, 28\) of 10 classes .*, got \(1, 28, 28\) of 3"):
+    with pytest.raises(InputError, match=r"expected the 10 classes 0, 1, 2, … for mnist/cnn, .* got the 3 of a, b, c"):
         build(Parts(model=str(tmp_path / "defended")), own())
     build(Parts(), mnist).save(tmp_path / "bare")
     pipeline = build(Parts(model=str(tmp_path / "bare"), defence="median"), mnist)

@@ -93,6 +93,18 @@ def test_a_detector_without_a_gradient_is_said_and_takes_no_path_away() -> None:
     assert [path.title for path in attacker.paths] == ["the whole pipeline"]
 
 
+def test_other_images_and_classes_in_another_order_are_one_clear_line() -> None:
+    pipeline = Pipeline(classifier(), classes=("a", "b", "c"), input_shape=(1, 8, 8), name="mine")
+    pipeline.check((1, 8, 8), ("a", "b", "c"))
+    pipeline.check((1, 8, 8), ("x", "y", "z"))
+    Pipeline(classifier()).check((3, 9, 9), ("b", "a"))
+    with pytest.raises(InputError, match=r"expected images \(1, 8, 8\) for mine, got \(1, 9, 8\)"):
+        pipeline.check((1, 9, 8), ("a", "b", "c"))
+    for classes in (("c", "b", "a"), ("a", "b")):
+        with pytest.raises(InputError, match="expected the 3 classes a, b, c for mine, in this order, got the"):
+            pipeline.check((1, 8, 8), classes)
+
+
 def test_a_guarded_or_rejecting_classifier_is_taken_apart() -> None:
     bare, purifier, gate = classifier(), Scale(), Gate(Brightness())
     found = wrapped(defences.guard(purifier, bare), bare, name="mine")

@@ -16,6 +16,7 @@ from steelman import data, defences, training, weights
 from steelman.attacks import Last, fgsm, pgd
 from steelman.data import Data, Images
 from steelman.errors import InputError
+from steelman.evaluation.running.attempt_runner import AttemptRunner
 from steelman.losses import cross_entropy, margin_targeted
 from steelman.norms import Linf
 from steelman.pipeline import Pipeline
@@ -225,7 +226,7 @@ def test_what_is_there_is_neither_trained_nor_attacked_again(
     assert [now.done for now in heard.done] == sorted(now.done for now in heard.done)
     assert (heard.done[-1].done, heard.done[-1].total) == (4, 4)
     with monkeypatch.context() as patch:
-        patch.setattr(ablation, "survive", None)
+        patch.setattr(AttemptRunner, "attempt", None)
         assert study(plan(folder), again).rows == evaluation.rows
     assert again.trained == []
     assert not list(folder.rglob("*.checkpoint"))
@@ -284,8 +285,8 @@ def test_a_killed_study_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest
     killed = False
     with monkeypatch.context() as patch:
         attacked: list[int] = []
-        survive = ablation.survive
-        patch.setattr(ablation, "survive", lambda *args, **how: (attacked.append(1), survive(*args, **how))[1])
+        made = AttemptRunner.attempt
+        patch.setattr(AttemptRunner, "attempt", lambda *args, **how: (attacked.append(1), made(*args, **how))[1])
         ablate(two, watch, lambda done: None)
     assert steps == {"never through both, on mnist": [1, 2, 3, 4], "without the ramp, on mnist": [1, 2, 3, 4, 3, 4]}
     assert len(attacked) == 3

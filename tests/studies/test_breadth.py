@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from torch import nn
 
 from steelman import L0, L2, Linf, data, models
-from steelman.attacks import corruptions, ddn, fgsm, jsma, one_pixel, pgd, square
+from steelman.attacks import AttackLike, corruptions, ddn, fgsm, jsma, one_pixel, pgd, square
 from steelman.evaluation import measure
 from steelman.pipeline import Pipeline
 from steelman.report import tables, to_html
@@ -57,14 +60,14 @@ def test_every_eps_of_the_paper_is_met_and_what_was_never_seen_is_told_from_what
 def test_the_rows_of_one_defence(images: data.Images, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unseen_attacks, "trials", lambda dataset: FEW)
     kept: list[torch.Tensor] = []
-    survive = unseen_attacks.survive
+    measure_kept = unseen_attacks.kept
 
-    def noted(attacks: list[object], *given: object, **how: object) -> object:
-        found = survive(attacks, *given, **how)
-        kept.extend([found[0]] if attacks[0].name not in ("fgsm", "pgd") else [])
+    def noted(pipeline: nn.Module, images: data.Images, attack: AttackLike, **how: Any) -> torch.Tensor:
+        found = measure_kept(pipeline, images, attack, **how)
+        kept.extend([found] if attack.name not in ("fgsm", "pgd") else [])
         return found
 
-    monkeypatch.setattr(unseen_attacks, "survive", noted)
+    monkeypatch.setattr(unseen_attacks, "kept", noted)
     heard: list[float] = []
     entrant = Entrant(Pipeline(models.load("mnist/cnn"), name="cnn"))
     rows = unseen_attacks.rows(

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from steelman import Linf, data, defences, models, training
-from steelman.attacks import AnyAttack, apgd, pgd
+from steelman.attacks import AttackLike, apgd, pgd
 from steelman.errors import InputError
 from steelman.evaluation.running.attempt_runner import AttemptRunner
 from steelman.pipeline import Pipeline
@@ -26,7 +26,7 @@ from steelman.studies.presentation import OURS, PAPERS, presentation
 FOUR = [("none", "static"), ("pgd", "static"), (WORST, "adaptive"), (WORST, "certified")]
 
 
-def quick(dataset: str, *, random: bool = False) -> tuple[AnyAttack, ...]:
+def quick(dataset: str, *, random: bool = False) -> tuple[AttackLike, ...]:
     return pgd(Linf(0.3), steps=2), apgd(Linf(0.3), steps=2)
 
 

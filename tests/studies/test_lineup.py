@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-import torch
 
 from steelman import data, defences, models
+from steelman.evaluation.measure import Observer
+from steelman.evaluation.running.attempt_runner import AttemptRunner
 from steelman.pipeline import Pipeline
-from steelman.records import WORST
+from steelman.records import WORST, Row
 from steelman.studies import all_defences
+
+
+def measured(
+    entrant: all_defences.Entrant,
+    images: data.Images,
+    observe: Observer = lambda now: None,
+    folder: Path | None = None,
+) -> list[Row]:
+    bare = models.load("mnist/cnn")
+    return all_defences.rows(entrant, images, bare=bare, seed=0, folder=folder, observe=observe)
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +41,9 @@ def test_every_defence_that_ships_and_every_transform_stands_in_it() -> None:
 
 
 def test_the_rows_of_one_defence(images: data.Images) -> None:
-    x_adv = all_defences.unaware(images, seed=0)
     plain = next(iter(all_defences.entrants("mnist")))
     heard: list[float] = []
-    rows = all_defences.rows(plain, images, x_adv, seed=0, observe=lambda now: heard.append(now.done / now.total))
+    rows = measured(plain, images, lambda now: heard.append(now.done / now.total))
     assert [(row.attack, row.protocol) for row in rows] == [
         ("none", "static"),
         *((name, protocol) for name in ("fgsm", "pgd", "ddn", "square") for protocol in ("static", "adaptive")),
@@ -48,9 +60,16 @@ def test_the_rows_of_one_defence(images: data.Images) -> None:
 
 
 def test_what_searches_for_every_image_is_asked_of_fewer_and_says_so(images: data.Images) -> None:
-    many = images.take(torch.arange(len(images)).repeat(2))
-    x_adv = {name: images.x.repeat(2, 1, 1, 1) for name in all_defences.attacks("mnist")}
-    entrant = all_defences.Entrant(Pipeline(models.load("mnist/cnn"), name="cnn", defence="slow"), heavy=True)
-    rows = all_defences.rows(entrant, many, x_adv, seed=0, observe=lambda now: None)
-    assert {row.n for row in rows} == {all_defences.HEAVY}
-    assert all("10 images" in row.note for row in rows)
+    slow = Pipeline(models.load("mnist/cnn"), name="cnn", defence="defense-gan")
+    rows = measured(all_defences.Entrant(slow, heavy=True), images)
+    assert {row.n for row in rows} == {4}
+    assert all("4 images" in row.note and "looks" in row.note for row in rows)
+
+
+def test_a_killed_table_goes_on_where_it_was(
+    images: data.Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = next(iter(all_defences.entrants("mnist")))
+    first = measured(plain, images, folder=tmp_path)
+    monkeypatch.setattr(AttemptRunner, "attempt", None)
+    assert measured(plain, images, folder=tmp_path) == first

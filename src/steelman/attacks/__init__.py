@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from steelman.attacks.apgd import apgd, apgd_dlr, apgd_t
-from steelman.attacks.attack import Attack, Result
+from steelman.attacks.attack import Attack
+from steelman.attacks.attack_like import AttackLike, Result, Single
 from steelman.attacks.autoattack import autoattack
 from steelman.attacks.carlini_wagner.cw import cw
 from steelman.attacks.cascade import Cascade
-from steelman.attacks.catalogue import AnyAttack, Entry, catalogue, named
+from steelman.attacks.catalogue import Entry, catalogue, named
 from steelman.attacks.corruptions.worst_of import accuracies, corruptions
 from steelman.attacks.ddn import ddn
 from steelman.attacks.decision_based.boundary import boundary
@@ -16,9 +17,9 @@ from steelman.attacks.decision_based.hopskipjump import hopskipjump
 from steelman.attacks.deepfool import deepfool
 from steelman.attacks.ead import ead
 from steelman.attacks.engine.estimators import averaged, blurred, borrowed, exact
-from steelman.attacks.engine.goals import Break, Confident, Last, Nearest, Worst
+from steelman.attacks.engine.goals import Break, Confident, Finds, Last, Nearest, Worst
 from steelman.attacks.engine.loop import Progress
-from steelman.attacks.engine.problem import Probe, Problem, Rule
+from steelman.attacks.engine.problem import Asks, Probe, Problem, Rule
 from steelman.attacks.engine.schedules import Fixed, OfEps, at_blocks, at_corner, at_given, at_input, at_random
 from steelman.attacks.estimates import estimated, nes, spsa
 from steelman.attacks.fab import fab, fab_t
@@ -41,12 +42,14 @@ from steelman.attacks.transfer import transfer
 from steelman.attacks.universal import sgd_uap, universal
 
 __all__ = [
-    "AnyAttack",
+    "Asks",
     "Attack",
+    "AttackLike",
     "Break",
     "Cascade",
     "Confident",
     "Entry",
+    "Finds",
     "Fixed",
     "Last",
     "Nearest",
@@ -57,6 +60,7 @@ __all__ = [
     "Result",
     "Rule",
     "Settling",
+    "Single",
     "Steepest",
     "Universal",
     "Worst",

@@ -54,7 +54,7 @@ class AutoPgd:
     steps: int
     rho: float = 0.75
 
-    asks: ClassVar[Asks] = "gradient"
+    asks: ClassVar[Asks] = Asks.GRADIENTS
     from_input: ClassVar[bool] = False
 
     def start(self, problem: Problem) -> tuple[Tensor, Climb]:

@@ -45,7 +45,7 @@ class AutoPgdL1:
 
     stages: tuple[tuple[float, int], ...]
 
-    asks: ClassVar[Asks] = "gradient"
+    asks: ClassVar[Asks] = Asks.GRADIENTS
     from_input: ClassVar[bool] = False
 
     @property

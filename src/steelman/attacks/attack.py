@@ -2,63 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from steelman.attacks.attack_like import Result, Single
 from steelman.attacks.engine import loop
 from steelman.attacks.engine.estimators import Estimator, exact
-from steelman.attacks.engine.goals import Break, Goal, Nearest
+from steelman.attacks.engine.goals import Break, Finds, Goal, Nearest
 from steelman.attacks.engine.guides import Guide, guide_of
 from steelman.attacks.engine.oracle import Oracle, Tally
-from steelman.attacks.engine.problem import Problem, Rule, put, take
+from steelman.attacks.engine.problem import Asks, Problem, Rule, put, take
 from steelman.attacks.engine.slots import MEMORY, bounded, timed
 from steelman.attacks.reprs import by_name
+from steelman.attacks.settings import largest
 from steelman.errors import InputError
 from steelman.losses import Loss, cross_entropy
-from steelman.norms import Radius
 from steelman.precision import is_half
 from steelman.streams import Streams
 from steelman.threat import Threat
 from steelman.victim import Mode, Victim, check
 
 
-class Result(NamedTuple):
-    """What an attack found for N samples.
-
-    x: (N, *S), the candidate that was kept, inside the threat.  broken: (N,) bool, whether it fools the model (or
-    reaches the target).  natural: (N,) bool, broken before any move.  margin: (N,), positive where broken.
-    distance: (N,), in the ball's norm.  forwards, backwards: (N,), passes of the model spent on each sample.
-    by: (N,) int64, which attack of a cascade broke it, by its place; -1 for what holds or was broken unattacked.
-    """
-
-    x: Tensor
-    broken: Tensor
-    natural: Tensor
-    margin: Tensor
-    distance: Tensor
-    forwards: Tensor
-    backwards: Tensor
-    by: Tensor
-
-    @property
-    def accuracy(self) -> float:
-        """The share of samples that are not broken."""
-        return 1.0 - float(self.broken.double().mean())
-
-    @property
-    def needed(self) -> Tensor:
-        """(N,): the distance of what is broken, infinite where nothing broke the sample."""
-        return torch.where(self.broken, self.distance, torch.inf)
-
-
 @dataclass(frozen=True, kw_only=True)
-class Attack:
-    """A named attack; its repr is its record in a report.
+class Attack(Single):
+    """A named attack; its repr is its record in a report, its key() its identity in a journal.
 
     rule: how a sample moves, or a search with a loop of its own.  loss: what is ascended, of (logits, y), or a guide.
     targeted: the labels that it is called with are the classes to reach.  restarts: attempts at a sample that holds.
@@ -77,9 +50,32 @@ class Attack:
     __repr__ = by_name
 
     def __post_init__(self) -> None:
-        steps = 1 if isinstance(self.rule, loop.Search) else self.rule.steps
+        steps = getattr(self.rule, "steps", 1)
         if self.restarts < 1 or steps < 1:
             raise InputError(f"expected at least 1 step and 1 restart, got {steps} and {self.restarts}")
+
+    @property
+    def asks(self) -> Asks:
+        """What it asks of the model: what its rule does, and scores alone where its estimator makes do with them."""
+        scores = self.rule.asks is Asks.GRADIENTS and not self.gradient.differentiates
+        return Asks.SCORES if scores else self.rule.asks
+
+    @property
+    def finds(self) -> Finds:
+        """What its goal says; outside every ball where any change will do and the radius is infinite."""
+        return found_by(self.goal, self.threat)
+
+    @property
+    def leaves(self) -> bool:
+        """Whether its goal lets a broken image go."""
+        return self.goal.leaves
+
+    def cost(self, classes: int) -> int:
+        """Returns how many backward passes an image takes that never breaks, by its rule; 0 for a loop of its own."""
+        if self.asks is not Asks.GRADIENTS or loop.own_loop(self.rule) is not None:
+            return 0
+        steps: int = getattr(self.rule, "steps", 1)
+        return steps * self.restarts * guide_of(self.loss).targets(classes)
 
     def __call__(
         self,
@@ -156,7 +152,8 @@ class Attack:
         return oracle
 
     def _oracle(self, victim: Victim, problem: Problem, slots: int) -> Oracle:
-        queries = self.rule.queries if isinstance(self.rule, loop.Search) else None
+        own = loop.own_loop(self.rule)
+        queries = None if own is None else own.queries
         return Oracle(victim, problem, goal=self.goal, estimator=self.gradient, slots=slots, queries=queries)
 
     def _confirmed(self, tally: Tally, make: Callable[[], Victim], problem: Problem, slots: int) -> Tally:
@@ -176,17 +173,21 @@ class Attack:
             put(tally, again, second._replace(**spent))
         return tally
 
-    def at(self, eps: Radius) -> Attack:
-        """Returns the same attack with another radius; steps that are a share of eps follow it."""
-        return replace(self, threat=self.threat.at(eps))
-
     def with_goal(self, goal: Goal) -> Attack:
         """Returns the same attack with another goal, as in Worst() or Last()."""
         return replace(self, goal=goal)
 
     def through(self, gradient: Estimator) -> Attack:
-        """Returns the same attack looking through another estimator, as in averaged(10) for random models."""
-        return replace(self, gradient=gradient)
+        """Returns the same attack looking through an estimator, as in averaged(10) for random models.
+
+        One that has its own, as NES has, keeps it.
+        """
+        return replace(self, gradient=gradient) if self.gradient == exact else self
+
+
+def found_by(goal: Goal, threat: Threat) -> Finds:
+    """Returns what a goal looks for inside a threat; what no ball describes, if any change of any size will do."""
+    return Finds.OUTSIDE if goal.finds is Finds.WITHIN and math.isinf(largest(threat.eps)) else goal.finds
 
 
 def _on_grid(x: Tensor, threat: Threat) -> None:

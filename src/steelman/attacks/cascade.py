@@ -9,11 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from steelman.attacks.attack import Attack, Result
+from steelman.attacks.apgd import apgd
+from steelman.attacks.attack import Attack
+from steelman.attacks.attack_like import AttackLike, Result
 from steelman.attacks.engine.estimators import Estimator
-from steelman.attacks.engine.goals import Goal
+from steelman.attacks.engine.goals import Finds, Goal, Worst
 from steelman.attacks.engine.loop import Observer, Progress
-from steelman.attacks.engine.problem import put, take
+from steelman.attacks.engine.problem import Asks, put, take
+from steelman.attacks.keys import key_of
+from steelman.attacks.steepest import pgd
 from steelman.errors import InputError
 from steelman.norms import Radius
 from steelman.threat import Threat
@@ -50,6 +54,59 @@ class Cascade:
     def targeted(self) -> bool:
         """Whether the labels that it is called with are the classes to reach."""
         return self.attacks[0].targeted
+
+    @property
+    def asks(self) -> Asks:
+        """The most that any of its attacks asks."""
+        return next(one for one in Asks if any(attack.asks is one for attack in self.attacks))
+
+    @property
+    def finds(self) -> Finds:
+        """What all of its attacks look for; any change within the radius where they differ."""
+        found = {attack.finds for attack in self.attacks}
+        return found.pop() if len(found) == 1 else Finds.WITHIN
+
+    @property
+    def leaves(self) -> bool:
+        """No: what it lets go, for_random() takes up."""
+        return False
+
+    @property
+    def learns_from_all(self) -> bool:
+        """No: each image is attacked by itself."""
+        return False
+
+    def parts(self) -> tuple[str, ...]:
+        """Returns the names of its attacks."""
+        return tuple(attack.name for attack in self.attacks)
+
+    def cost(self, classes: int) -> int:
+        """Returns the sum of what its attacks cost."""
+        return sum(attack.cost(classes) for attack in self.attacks)
+
+    def key(self) -> str:
+        """Returns its identity, in which all of its attacks stand."""
+        return key_of(self)
+
+    def without_gradients(self) -> tuple[AttackLike, ...]:
+        """Returns those of its attacks that ask for no gradients."""
+        return tuple(attack for attack in self.attacks if attack.asks is not Asks.GRADIENTS)
+
+    def for_random(self) -> tuple[AttackLike, ...]:
+        """Returns its first attacks, which are made on every image, and then Auto-PGD with every step taken.
+
+        Of a random model an image that once seemed broken may hold on fresh draws. Without gradients it is itself.
+        """
+        if self.asks is not Asks.GRADIENTS:
+            return (self,)
+        shares = self.near or (1.0,) * len(self.attacks)
+        first = tuple(attack for attack, share in zip(self.attacks, shares, strict=True) if share >= 1)
+        core = replace(self, attacks=first or self.attacks[:1], near=())
+        return core, apgd(self.threat).with_goal(Worst())
+
+    def oblivious(self) -> AttackLike:
+        """Returns PGD with every step taken: a cascade of gradients stops at what only just breaks the classifier."""
+        return pgd(self.threat).with_goal(Worst()) if self.asks is Asks.GRADIENTS else self.with_goal(Worst())
 
     def __call__(
         self,
@@ -119,7 +176,7 @@ class Cascade:
         return replace(self, attacks=tuple(attack.with_goal(goal) for attack in self.attacks))
 
     def through(self, gradient: Estimator) -> Cascade:
-        """Returns the same cascade looking through another estimator, as in averaged(10) for random models."""
+        """Returns the same cascade, each of its attacks looking through an estimator unless it has its own."""
         return replace(self, attacks=tuple(attack.through(gradient) for attack in self.attacks))
 
 

@@ -27,7 +27,7 @@ class DecoupledDirectionNorm:
     init_norm: float
 
     from_input: ClassVar[bool] = True
-    asks: ClassVar[Asks] = "gradient"
+    asks: ClassVar[Asks] = Asks.GRADIENTS
 
     def start(self, problem: Problem) -> tuple[Tensor, Tensor]:
         """Returns the clean images and the first radius of each."""

@@ -33,7 +33,7 @@ class DeepFool:
     overshoot: float
     candidates: int
 
-    asks: ClassVar[Asks] = "gradients"
+    asks: ClassVar[Asks] = Asks.GRADIENTS
     from_input: ClassVar[bool] = True
 
     def start(self, problem: Problem) -> tuple[Tensor, tuple[()]]:

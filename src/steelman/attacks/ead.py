@@ -56,7 +56,7 @@ class ElasticNet:
     warm: bool
 
     from_input: ClassVar[bool] = True
-    asks: ClassVar[Asks] = "gradient"
+    asks: ClassVar[Asks] = Asks.GRADIENTS
 
     @property
     def steps(self) -> int:

@@ -42,6 +42,8 @@ class Estimated:
     size: float
     together: int | None = None
 
+    differentiates: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         if self.kind not in ("nes", "spsa"):
             raise InputError(f"expected 'nes' or 'spsa' as the kind of an estimate, got {self.kind!r}")
@@ -112,7 +114,7 @@ class Smoothed:
     size: Schedule
     keep: float = 0.9
 
-    asks: ClassVar[Asks] = "gradient"
+    asks: ClassVar[Asks] = Asks.GRADIENTS
     from_input: ClassVar[bool] = True
 
     __repr__ = by_name
@@ -145,7 +147,7 @@ class Adam:
     steps: int
     size: float
 
-    asks: ClassVar[Asks] = "gradient"
+    asks: ClassVar[Asks] = Asks.GRADIENTS
     from_input: ClassVar[bool] = True
 
     def start(self, problem: Problem) -> tuple[Tensor, Moments]:

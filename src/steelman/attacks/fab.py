@@ -14,7 +14,7 @@ from steelman.attacks.attack import Attack
 from steelman.attacks.engine.goals import Nearest
 from steelman.attacks.engine.guides import relevant
 from steelman.attacks.engine.oracle import Oracle
-from steelman.attacks.engine.problem import Problem, take
+from steelman.attacks.engine.problem import Asks, Problem, take
 from steelman.attacks.projections import onto_plane
 from steelman.attacks.settings import column, count, positive, share, smallest, where
 from steelman.errors import InputError
@@ -48,6 +48,7 @@ class Boundary:
     classes: int | None
     final: int
 
+    asks: ClassVar[Asks] = Asks.GRADIENTS
     queries: ClassVar[None] = None
 
     def search(self, oracle: Oracle, tell: Callable[[], None]) -> None:

@@ -41,7 +41,7 @@ class FastMinimumNorm:
     cross: bool
 
     from_input: ClassVar[bool] = True
-    asks: ClassVar[Asks] = "gradient"
+    asks: ClassVar[Asks] = Asks.GRADIENTS
 
     def start(self, problem: Problem) -> tuple[Tensor, Radii]:
         """Returns the clean images; one entry is the first radius of L0, and none of the other norms."""

@@ -70,7 +70,7 @@ class FrankWolfe:
     steps: int
     share: Dropping
 
-    asks: ClassVar[Asks] = "gradient"
+    asks: ClassVar[Asks] = Asks.GRADIENTS
     from_input: ClassVar[bool] = False
 
     def start(self, problem: Problem) -> tuple[Tensor, tuple[()]]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from steelman.attacks.attack import Attack
+from steelman.attacks.engine.goals import First
 from steelman.attacks.engine.guides import EachTarget
 from steelman.attacks.engine.problem import Asks, Probe, Problem
 from steelman.attacks.settings import count, share, smallest
@@ -37,7 +38,7 @@ class SaliencyMap:
     gamma: float
 
     steps: ClassVar[int] = sys.maxsize
-    asks: ClassVar[Asks] = "gradient"
+    asks: ClassVar[Asks] = Asks.GRADIENTS
     from_input: ClassVar[bool] = True
 
     def start(self, problem: Problem) -> tuple[Tensor, tuple[()]]:
@@ -103,4 +104,5 @@ def jsma(
         rule=SaliencyMap(theta=float(theta), gamma=float(gamma)),
         loss=against if targeted else EachTarget(towards, None if classes is None else count(classes, "classes")),
         targeted=targeted,
+        goal=First(),
     )

@@ -60,7 +60,7 @@ class QuasiNewton:
     tolerance: float
 
     from_input: ClassVar[bool] = True
-    asks: ClassVar[Asks] = "gradient"
+    asks: ClassVar[Asks] = Asks.GRADIENTS
 
     @property
     def steps(self) -> int:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from steelman.attacks.attack import Attack, Result
+from steelman.attacks.attack import Attack, found_by
+from steelman.attacks.attack_like import Result, Single
 from steelman.attacks.engine.estimators import Estimator, exact
-from steelman.attacks.engine.goals import Break, Goal, Worst
+from steelman.attacks.engine.goals import Break, Finds, Goal, Worst
 from steelman.attacks.engine.loop import Observer
 from steelman.attacks.engine.oracle import Oracle
-from steelman.attacks.engine.problem import Problem
+from steelman.attacks.engine.problem import Asks, Problem
 from steelman.errors import InputError
-from steelman.norms import Radius
 from steelman.streams import Streams
 from steelman.threat import Threat
 from steelman.victim import Mode, Victim, check
@@ -41,6 +41,7 @@ class Changed:
     learner: Learner
     change: Tensor
 
+    asks: ClassVar[Asks] = Asks.NOTHING
     queries: ClassVar[None] = None
 
     def __repr__(self) -> str:
@@ -54,7 +55,7 @@ class Changed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Universal:
+class Universal(Single):
     """An attack that learns one change from all images of a call and shows it on each; called as an attack is.
 
     Images that are broken as they stand teach nothing, unless all are.
@@ -69,6 +70,21 @@ class Universal:
     gradient: Estimator = exact
     goal: Goal = field(default_factory=Break)
 
+    @property
+    def learns_from_all(self) -> bool:
+        """Yes."""
+        return True
+
+    @property
+    def asks(self) -> Asks:
+        """Gradients, which its learner follows; scores alone where its estimator makes do with them."""
+        return Asks.GRADIENTS if self.gradient.differentiates else Asks.SCORES
+
+    @property
+    def finds(self) -> Finds:
+        """What its goal says; outside every ball where any change will do and the radius is infinite."""
+        return found_by(self.goal, self.threat)
+
     def __call__(
         self,
         model: Callable[[Tensor], Tensor],
@@ -77,7 +93,7 @@ class Universal:
         *,
         seed: int = 0,
         indices: Tensor | None = None,
-        slots: int | None = None,
+        slots: int | Literal["timed"] | None = None,
         mode: Mode = "eval",
         observe: Observer | None = None,
         **settings: Any,
@@ -99,7 +115,7 @@ class Universal:
         *,
         seed: int = 0,
         indices: Tensor | None = None,
-        slots: int | None = None,
+        slots: int | Literal["timed"] | None = None,
         mode: Mode = "eval",
     ) -> Tensor:
         """Returns the change alone, (*S) for a perturbation and (C, side, side) for a patch, learnt on these images.
@@ -120,17 +136,13 @@ class Universal:
             goal=self.goal,
         )
 
-    def at(self, eps: Radius) -> Universal:
-        """Returns the same attack with another radius."""
-        return replace(self, threat=self.threat.at(eps))
-
     def with_goal(self, goal: Goal) -> Universal:
         """Returns the same attack with another goal: whether Last() shows the change on misclassified images too."""
         return replace(self, goal=goal)
 
     def through(self, gradient: Estimator) -> Universal:
-        """Returns the same attack looking through another estimator, as in averaged(10) for random models."""
-        return replace(self, gradient=gradient)
+        """Returns the same attack looking through an estimator; one that has its own keeps it."""
+        return replace(self, gradient=gradient) if self.gradient == exact else self
 
     def _learn(
         self,
@@ -139,7 +151,7 @@ class Universal:
         y: Tensor,
         seed: int,
         indices: Tensor | None,
-        slots: int | None,
+        slots: int | Literal["timed"] | None,
         mode: Mode,
     ) -> tuple[Tensor, Tensor, Tensor]:
         check(x, y, low=self.threat.low, high=self.threat.high)
@@ -153,7 +165,7 @@ class Universal:
             nothing = clean.new_zeros(len(x), 0)
             problem = Problem(clean, labels, self.threat, streams, clean, nothing, first, self.targeted)
             with Victim(model, mode=mode, targeted=self.targeted, seed=seed, device=x.device) as victim:
-                room = slots or (1024 if x.is_cuda else 128)
+                room = slots if isinstance(slots, int) else 1024 if x.is_cuda else 128
                 oracle = Oracle(victim, problem, goal=Worst(), estimator=self.gradient, slots=room)
                 oracle.look_at_clean()
                 holds = (~oracle.tally.natural).nonzero().squeeze(1)

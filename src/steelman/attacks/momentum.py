@@ -29,7 +29,7 @@ class Momentum:
     steps: int
     momentum: float
 
-    asks: ClassVar[Asks] = "gradient"
+    asks: ClassVar[Asks] = Asks.GRADIENTS
     from_input: ClassVar[bool] = True
 
     def start(self, problem: Problem) -> tuple[Tensor, Tensor]:

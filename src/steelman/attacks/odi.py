@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from steelman.attacks.attack import Attack
 from steelman.attacks.engine.guides import Guide, guide_of
-from steelman.attacks.engine.loop import Search
 from steelman.attacks.engine.problem import Asks, Probe, Problem, Rule, put, take
 from steelman.attacks.engine.schedules import OfEps, at_given, at_random
 from steelman.attacks.settings import count, inside
@@ -56,8 +55,8 @@ class Diversified:
 
     @property
     def asks(self) -> Asks:
-        """A gradient."""
-        return "gradient"
+        """Gradients."""
+        return Asks.GRADIENTS
 
     @property
     def from_input(self) -> bool:
@@ -98,9 +97,9 @@ def diversified(attack: Attack, moves: int = 2) -> Attack:
     Raises InputError for an attack that starts elsewhere or has a loop of its own.
     Source: Tashiro et al. 2020 (Diversity can be transferred), section 3.1: two moves of eps.
     """
-    if isinstance(attack.rule, Search) or getattr(attack.rule, "start_at", None) is not at_given:
+    if getattr(attack.rule, "start_at", None) is not at_given:
         raise InputError(f"expected an attack that starts at_given images, got {attack.name}: say start=at_given")
-    rule = Diversified(then=attack.rule, moves=count(moves, "moves"))
+    rule = Diversified(then=cast("Rule[Any]", attack.rule), moves=count(moves, "moves"))
     return replace(attack, rule=rule, loss=Outputs(guide_of(attack.loss), moves), name=f"odi-{attack.name}")
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from steelman.attacks.attack import Attack
 from steelman.attacks.engine.oracle import Oracle
-from steelman.attacks.engine.problem import Problem, take
+from steelman.attacks.engine.problem import Asks, Problem, take
 from steelman.attacks.settings import count, inside
 from steelman.errors import InputError
 from steelman.losses import others
@@ -53,6 +53,8 @@ class Evolution:
     most: int | None
     base: Base | None
     factor: float = 0.5
+
+    asks: ClassVar[Asks] = Asks.SCORES
 
     @property
     def queries(self) -> int:

@@ -124,7 +124,7 @@ class Localised:
     size: float
     area: float
 
-    asks: ClassVar[Asks] = "gradient"
+    asks: ClassVar[Asks] = Asks.GRADIENTS
     from_input: ClassVar[bool] = False
 
     def start(self, problem: Problem) -> tuple[Tensor, Tensor]:

@@ -40,7 +40,7 @@ class SigmaZero:
     size: float
 
     from_input: ClassVar[bool] = True
-    asks: ClassVar[Asks] = "gradient"
+    asks: ClassVar[Asks] = Asks.GRADIENTS
 
     def start(self, problem: Problem) -> tuple[Tensor, Descent]:
         """Returns the clean images, moments of zero and the first threshold."""

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from steelman.attacks.attack import Attack
 from steelman.attacks.engine.oracle import Oracle
+from steelman.attacks.engine.problem import Asks
 from steelman.attacks.settings import count
 from steelman.errors import InputError
 from steelman.norms import Ball, Linf
@@ -38,6 +39,7 @@ class Moves:
     grid: tuple[int, int] | None
     draws: int
 
+    asks: ClassVar[Asks] = Asks.DECISIONS
     queries: ClassVar[None] = None
 
     def search(self, oracle: Oracle, tell: Callable[[], None]) -> None:

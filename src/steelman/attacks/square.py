@@ -61,7 +61,7 @@ class Squares:
     steps: int
     sides: Sides
 
-    asks: ClassVar[Asks] = "scores"
+    asks: ClassVar[Asks] = Asks.SCORES
     from_input: ClassVar[bool] = False
 
     def start(self, problem: Problem) -> tuple[Tensor, Best]:
@@ -101,7 +101,7 @@ class Windows:
     steps: int
     sides: Sides
 
-    asks: ClassVar[Asks] = "scores"
+    asks: ClassVar[Asks] = Asks.SCORES
     from_input: ClassVar[bool] = False
 
     def start(self, problem: Problem) -> tuple[Tensor, Best]:

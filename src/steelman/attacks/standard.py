@@ -36,7 +36,7 @@ class Settling:
     first: float = 1.0
     last: float = 0.05
 
-    asks: ClassVar[Asks] = "gradient"
+    asks: ClassVar[Asks] = Asks.GRADIENTS
 
     __repr__ = by_name
 

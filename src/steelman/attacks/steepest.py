@@ -28,7 +28,7 @@ class Steepest:
     size: Schedule
     start_at: Start = at_input
 
-    asks: ClassVar[Asks] = "gradient"
+    asks: ClassVar[Asks] = Asks.GRADIENTS
 
     __repr__ = by_name
 

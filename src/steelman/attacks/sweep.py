@@ -8,16 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from steelman.attacks.attack import Attack, Result
-from steelman.attacks.cascade import Cascade
-from steelman.attacks.engine.goals import Nearest
+from steelman.attacks.attack_like import AttackLike, Result
+from steelman.attacks.engine.goals import Finds
 from steelman.attacks.engine.loop import Observer, Progress
 from steelman.attacks.engine.problem import put
 from steelman.errors import InputError
 
 
 def sweep(
-    attack: Attack | Cascade,
+    attack: AttackLike,
     model: Callable[[Tensor], Tensor],
     x: Tensor,
     y: Tensor,
@@ -43,14 +42,14 @@ def sweep(
     if own:
         every = ((at, eps, _relayed(observe, at, len(radii))) for at, eps in enumerate(radii))
         return {eps: attack.at(eps)(model, x, y, indices=indices, observe=hear, **settings) for at, eps, hear in every}
-    if isinstance(attack, Attack) and isinstance(attack.goal, Nearest):
+    if attack.finds is Finds.NEAREST:
         whole = attack.at(radii[-1])(model, x, y, indices=indices, observe=observe, **settings)
         return {eps: _within(whole, x, eps, attack, first=eps == radii[0]) for eps in radii}
     return _climb(attack, model, x, y, radii, indices, observe, settings)
 
 
 def _climb(
-    attack: Attack | Cascade,
+    attack: AttackLike,
     model: Callable[[Tensor], Tensor],
     x: Tensor,
     y: Tensor,
@@ -80,7 +79,7 @@ def _climb(
     return found
 
 
-def _within(whole: Result, x: Tensor, eps: float, attack: Attack, *, first: bool) -> Result:
+def _within(whole: Result, x: Tensor, eps: float, attack: AttackLike, *, first: bool) -> Result:
     """What a search for the smallest change says of one radius; all its cost stands at the first."""
     inside = whole.broken & attack.threat.at(eps).reaches(whole.distance)
     column = inside.view(-1, *[1] * (x.dim() - 1))

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from steelman.attacks.attack import Attack
-from steelman.attacks.cascade import Cascade
+from steelman.attacks.attack_like import AttackLike
 from steelman.attacks.engine.goals import Goal, Worst
 from steelman.attacks.engine.oracle import Oracle
-from steelman.attacks.engine.problem import Problem
+from steelman.attacks.engine.problem import Asks, Problem
 from steelman.errors import InputError
 from steelman.victim import Victim
 
@@ -25,10 +25,11 @@ class Crafted:
     called: the surrogate's name in the record.
     """
 
-    attack: Attack | Cascade
+    attack: AttackLike
     surrogate: Callable[[Tensor], Tensor]
     called: str
 
+    asks: ClassVar[Asks] = Asks.NOTHING
     queries: ClassVar[None] = None
 
     def __repr__(self) -> str:
@@ -72,7 +73,7 @@ class Crafted:
 
 
 def transfer(
-    attack: Attack | Cascade,
+    attack: AttackLike,
     surrogate: Callable[[Tensor], Tensor],
     *,
     goal: Goal | None = None,
@@ -85,11 +86,11 @@ def transfer(
     surrogate: any model of the same images and classes.  called: its name in the record, its type's unless told.
     goal: of crafting; unless told Worst(), which goes on after the surrogate is fooled: what only just fools it fools
     few others.
-    Raises InputError for anything but an attack; when called, for a surrogate of other images or classes.
+    Raises InputError for anything but an attack on each image; when called, for a surrogate of other images or classes.
     Source: Papernot et al. 2016 (Transferability in machine learning); that a larger margin transfers better is Liu
     et al. 2017 (Delving into transferable adversarial examples), section 4.
     """
-    if not isinstance(attack, Attack | Cascade):
+    if not isinstance(attack, AttackLike) or attack.learns_from_all:
         raise InputError(f"expected an attack to craft with, as in transfer(pgd(Linf(.1)), model), got {attack!r}")
     if not callable(surrogate):
         raise InputError(f"expected a model as the surrogate, got {surrogate!r}: load it first, as in models.load(...)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from steelman.attacks import AnyAttack, Result
+    from steelman.attacks import AttackLike, Result
     from steelman.data import Images
 
 SHOWN = 10
@@ -74,9 +73,7 @@ def run(options: argparse.Namespace) -> int:
     images = bring.images(options)
     if options.target is not None:
         images = _without(options.target, images, console.print)
-    attack = bring.attacks(options, images)[0]
-    if options.target is not None:
-        attack = _aimed(attack)
+    attack = bring.attacks(options, images, targeted=options.target is not None)[0]
     model = bring.model(options, images)
     x, y = on(model, images)
     goals, truth = y, None
@@ -108,8 +105,10 @@ def run(options: argparse.Namespace) -> int:
         f"{where}, {fools} do; wrote {options.out}/adversarial.npz, overview.png and png/"
     )
     if options.grid:
-        free = _ungridded(attack)(model, x, goals, truth=truth, seed=options.seed, indices=images.indices)
-        console.print(f"without the grid, {int(free.broken.sum())} of {len(x)} images {reached}")
+        ungridded = argparse.Namespace(**vars(options) | {"grid": False})
+        free = bring.attacks(ungridded, images, targeted=attack.targeted)[0]
+        result = free(model, x, goals, truth=truth, seed=options.seed, indices=images.indices)
+        console.print(f"without the grid, {int(result.broken.sum())} of {len(x)} images {reached}")
     return 0
 
 
@@ -119,7 +118,7 @@ def _listed() -> int:
     from steelman.attacks import catalogue
     from steelman.cli.console import console
 
-    table = Table("attack", "norms", "knows", "finds", "targeted", "cost of an image that holds", "paper")
+    table = Table("attack", "norms", "asks for", "finds", "targeted", "cost of an image that holds", "paper")
     refused = []
     for name in catalogue:
         try:
@@ -128,7 +127,8 @@ def _listed() -> int:
             refused.append(str(error))
             continue
         aim = "yes" if entry.targeted else "no"
-        table.add_row(name, ", ".join(entry.norms), entry.knows, entry.finds, aim, entry.cost, entry.paper)
+        asks = "another model" if entry.surrogate else entry.asks
+        table.add_row(name, ", ".join(entry.norms), asks, entry.finds, aim, entry.cost, entry.paper)
     console.print(table)
     for each in refused:
         console.print(each)
@@ -147,36 +147,13 @@ def _without(target: int, images: Images, say: Callable[[str], None]) -> Images:
     return images.take(others)
 
 
-def _aimed(attack: AnyAttack) -> AnyAttack:
-    from dataclasses import replace
-
-    from steelman.attacks import Attack, named
-
-    if not isinstance(attack, Attack) or not named(attack.name.removeprefix("transfer-")).targeted:
-        raise InputError(f"expected no --target for {attack.name}, which has no targeted form")
-    return replace(attack, targeted=True)
-
-
-def _ungridded(attack: AnyAttack) -> AnyAttack:
-    """The same attack on images of any value."""
-    from dataclasses import replace
-
-    from steelman.attacks import Cascade
-
-    free = replace(attack, threat=replace(attack.threat, levels=None))
-    if isinstance(free, Cascade):
-        parts = tuple(replace(part, threat=free.threat) for part in free.attacks)
-        return replace(free, attacks=parts)
-    return free
-
-
-def _far(attack: AnyAttack, result: Result) -> str:
+def _far(attack: AttackLike, result: Result) -> str:
     """The median distance, where a ball says how far is far."""
-    from steelman.attacks import catalogue
+    from steelman.attacks import Finds
 
     ball = attack.threat.ball
     moved = result.distance[result.broken & ~result.natural]
-    if not len(moved) or (math.isinf(float(ball.eps)) and catalogue[attack.name].finds == "outside every ball"):
+    if not len(moved) or attack.finds is Finds.OUTSIDE:
         return ""
     return f", at a median {ball.name} distance of {float(moved.median()):.3g}"
 

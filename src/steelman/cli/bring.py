@@ -15,7 +15,7 @@ from steelman.errors import InputError, unknown
 if TYPE_CHECKING:
     from torch import nn
 
-    from steelman.attacks import AnyAttack
+    from steelman.attacks import AttackLike
     from steelman.data import Images
     from steelman.threat import Threat
 
@@ -132,29 +132,34 @@ def images(options: argparse.Namespace) -> Images:
     return test if options.images == 0 or options.images >= len(test) else test.sample(options.images, options.seed)
 
 
-def attacks(options: argparse.Namespace, images: Images) -> list[AnyAttack]:
+def attacks(options: argparse.Namespace, images: Images, *, targeted: bool = False) -> list[AttackLike]:
     """Returns every named attack at every radius; with a surrogate, made on that.
 
-    Raises InputError for settings that an attack does not have, and for no radius where one is needed.
+    targeted: made for labels that are the classes to reach.
+    Raises InputError for settings that an attack does not have, for one that has no targeted form, and for no radius
+    where one is needed.
     """
-    from steelman.attacks import named
+    from steelman.attacks import Finds, named
 
-    made: list[AnyAttack] = []
+    made: list[AttackLike] = []
     for name in options.attack:
         entry = named("pgd" if name == "transfer" else name, code=True)
         settings = _settings(options, name, alone=len(options.attack) == 1)
         if name == "transfer" and options.surrogate is None:
             raise InputError("expected --surrogate for transfer, the model that it is made on: say mnist/cnn, …")
-        if options.eps is None and entry.finds == "within eps":
+        if targeted and not entry.targeted:
+            raise InputError(f"expected no --target for {name}, which has no targeted form")
+        settings |= {"targeted": True} if targeted else {}
+        if options.eps is None and entry.finds is Finds.WITHIN:
             raise InputError(f"expected --eps for {name}, which works inside a radius: say --eps 0.1")
-        if entry.finds == "outside every ball":
+        if entry.finds is Finds.OUTSIDE:
             made.append(_made(name, **settings))
         else:
             made += [_made(name, _threat(options, eps), **settings) for eps in options.eps or [math.inf]]
     return [_through(attack, options, images) for attack in made] if options.surrogate else made
 
 
-def _made(name: str, *threat: Threat, **settings: object) -> AnyAttack:
+def _made(name: str, *threat: Threat, **settings: object) -> AttackLike:
     from steelman.attacks import named
 
     try:
@@ -173,13 +178,13 @@ def _threat(options: argparse.Namespace, eps: float) -> Threat:
     return Threat(getattr(norms, options.norm)(eps), levels=256 if options.grid else None)
 
 
-def _through(attack: AnyAttack, options: argparse.Namespace, images: Images) -> AnyAttack:
+def _through(attack: AttackLike, options: argparse.Namespace, images: Images) -> AttackLike:
     """An attack that is made on the surrogate."""
     from steelman import models
-    from steelman.attacks import Attack, Cascade, transfer
+    from steelman.attacks import transfer
     from steelman.cli.console import device
 
-    if not isinstance(attack, Attack | Cascade):
+    if attack.learns_from_all:
         raise InputError(f"expected no --surrogate for {attack.name}, which learns from many images: leave it out")
     name = options.surrogate
     if name in models.catalogue.shipped:

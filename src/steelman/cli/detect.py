@@ -15,7 +15,7 @@ from steelman.registry import takes
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from steelman.attacks import AnyAttack
+    from steelman.attacks import AttackLike
     from steelman.data import Data, Images
 
 EXAMPLES = """examples:
@@ -92,14 +92,15 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _attacks(options: argparse.Namespace, images: Images) -> dict[str, AnyAttack]:
+def _attacks(options: argparse.Namespace, images: Images) -> dict[str, AttackLike]:
     """Every attack by its name and radius, each in a norm that it has."""
     from steelman import attacks
+    from steelman.attacks.attack_like import on_each
 
-    found: dict[str, AnyAttack] = {}
+    found: dict[str, AttackLike] = {}
     for name in options.attack:
         entry = attacks.named(name)
-        smallest = entry.finds == "smallest"
+        smallest = entry.finds is attacks.Finds.NEAREST
         norm = options.norm if options.norm in entry.norms else entry.norms[0]
         # among several, a setting that one does not have is for the others
         listed = [name] * min(2, len(options.attack))
@@ -107,10 +108,11 @@ def _attacks(options: argparse.Namespace, images: Images) -> dict[str, AnyAttack
         own.eps = None if smallest else options.eps
         made = bring.attacks(own, images)
         for attack in made[: len(made) // len(listed)]:
-            eps = "" if smallest or entry.finds == "outside every ball" else f" ε {attack.threat.eps:g}"
+            eps = "" if smallest or entry.finds is attacks.Finds.OUTSIDE else f" ε {attack.threat.eps:g}"
             other = f" ({norm})" if norm != "Linf" and not smallest else ""
             # with gradients what is broken goes on to its worst, as an attacker would who does not count queries
-            strong = (entry.knows, entry.finds) == ("gradients", "within eps") and isinstance(attack, attacks.Attack)
+            climbs = (attack.asks, attack.finds) == (attacks.Asks.GRADIENTS, attacks.Finds.WITHIN)
+            strong = climbs and on_each(attack)
             found[f"{name}{other}{eps}"] = attack.with_goal(attacks.Worst()) if strong else attack
     return found
 
@@ -181,7 +183,7 @@ def _compares(name: str) -> bool:
 
 
 def _made(
-    attack: AnyAttack,
+    attack: AttackLike,
     name: str,
     options: argparse.Namespace,
     classifier: nn.Module,

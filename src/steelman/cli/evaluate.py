@@ -121,8 +121,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _usual(options: argparse.Namespace, images: Images) -> bool:
-    from steelman.attacks import catalogue, named
+    from steelman.attacks import Finds, catalogue, named
 
     known = (name for name in options.attack if name in catalogue or ":" in name)
-    bounded = [name for name in known if named(name, code=True).finds == "within eps"]
+    bounded = [name for name in known if named(name, code=True).finds is Finds.WITHIN]
     return bool(bounded) and options.norm == "Linf" and images.id in bring.USUAL

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from steelman.attacks import AnyAttack, Attack
+    from steelman.attacks import AttackLike
 
 EXAMPLES = """examples:
   steelman features --data mnist --eps 0.3 --layers down1 body2 --out runs/features
@@ -104,17 +104,18 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _one(options: argparse.Namespace, made: Sequence[AnyAttack]) -> Attack:
+def _one(options: argparse.Namespace, made: Sequence[AttackLike]) -> AttackLike:
     """The one attack, run to its end, so that every network sees as much of it.
 
     Raises InputError for several, and for one that is no attack on each image inside a radius.
     """
-    from steelman.attacks import Attack, Last, Worst
+    from steelman.attacks import Last, Worst
+    from steelman.attacks.attack_like import on_each
 
     if len(made) > 1:
         raise InputError("expected one attack at one eps to draw features of, got several")
     attack = made[0]
-    if not isinstance(attack, Attack) or options.eps is None:
+    if not on_each(attack) or options.eps is None:
         raise InputError(
             f"expected an attack on each image inside a radius, got {options.attack[0]}: say pgd --eps 0.1"
         )

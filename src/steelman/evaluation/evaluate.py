@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from steelman.attacks import AnyAttack, Cascade
+from steelman.attacks import AttackLike
 from steelman.data import Images
 from steelman.evaluation import checks, measure
 from steelman.evaluation.former import takes_former
 from steelman.evaluation.options import Defended, EvaluationOptions
 from steelman.evaluation.pictures import pictured
 from steelman.evaluation.planning.attacker import Attacker, probe_pipeline
-from steelman.evaluation.planning.threat_groups import ThreatGroup, full_cost, threat_groups
+from steelman.evaluation.planning.threat_groups import ThreatGroup, threat_groups
 from steelman.evaluation.running.attempt_runner import AttemptRunner
 from steelman.evaluation.running.runner import Observer, Runner
 from steelman.evaluation.storing.assembly import build_records
@@ -35,7 +35,7 @@ DEFAULT = EvaluationOptions()
 def evaluate(
     pipeline: nn.Module | Defended,
     data: Images,
-    attacks: AnyAttack | Sequence[AnyAttack],
+    attacks: AttackLike | Sequence[AttackLike],
     options: EvaluationOptions = DEFAULT,
     *,
     folder: Path | str | None = None,
@@ -106,6 +106,7 @@ def _parts(pipeline: nn.Module | Defended, data: Images) -> tuple[Pipeline, nn.M
         input_shape=data.shape,
         defence="none" if undefended is None else "defended",
     )
+    model.check(data.shape, data.classes)
     return model, undefended
 
 
@@ -128,7 +129,7 @@ def _first(model: nn.Module, images: Images) -> tuple[torch.Tensor, torch.Tensor
 
 
 def _plain(group: ThreatGroup, attacker: Attacker, classes: int) -> dict[str, Any]:
-    full = sum(full_cost(attack, classes) for attack in group.attacks) * max(1, len(attacker.paths)) * attacker.draws
+    full = sum(attack.cost(classes) for attack in group.attacks) * max(1, len(attacker.paths)) * attacker.draws
     return {"norm": group.norm, "eps": group.eps, "full": full, "title": group.title}
 
 
@@ -146,6 +147,7 @@ def _notes(attacker: Attacker, groups: tuple[ThreatGroup, ...], undefended: nn.M
         notes.append(
             f"The model answers differently when asked twice: its attackers average {attacker.draws} answers (EOT)."
         )
-    if undefended is not None and any(isinstance(attack, Cascade) for group in groups for attack in group.attacks):
+    stood_in = any(attack.oblivious().name != attack.name for group in groups for attack in group.attacks)
+    if undefended is not None and stood_in:
         notes.append("The static figure beside a cascade is made by PGD on the bare classifier, every step taken.")
     return notes

@@ -10,8 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from steelman.attacks import AttackLike, Worst
 from steelman.data import Images
-from steelman.evaluation.measure import probabilities
+from steelman.evaluation.measure import Observer, on, probabilities
+from steelman.evaluation.planning.attacker import probe_pipeline
+from steelman.evaluation.planning.attempts import attempts
 from steelman.evaluation.storing.journal import StepKind
 from steelman.evaluation.storing.store import Store
 from steelman.pipeline import Pipeline
@@ -42,6 +45,16 @@ def picture(
         readings=(readings[0], readings[1], readings[2]),
         **named,
     )
+
+
+def made_on(
+    pipeline: nn.Module, images: Images, attack: AttackLike, *, seed: int, observe: Observer | None = None
+) -> Tensor:
+    """Returns (N, *S): what an attack makes of images who knows the pipeline, to its worst, along the best path."""
+    x, y = on(pipeline, images)
+    attacker = probe_pipeline(pipeline, x, y, seed=seed)
+    made = next(attempts(attacker, [attack.with_goal(Worst())]))
+    return made(attacker, x, y, indices=images.indices, seed=seed, observe=observe).x
 
 
 def _pixels(x: Tensor) -> NDArray[np.uint8]:
@@ -105,6 +118,6 @@ def _worst(store: Store, place: int, sample: Sample) -> tuple[Tensor | None, str
         x_adv = store.image(step, sample.index)
         if x_adv is not None:
             nearest = x_adv, step.attack
-            if sample.by and sample.by.split("/")[0] == step.attack:
+            if sample.by == step.attack or sample.by.startswith(f"{step.attack}/"):
                 break
     return nearest

@@ -109,12 +109,8 @@ def _saved(parts: Described, data: Data, trust_code: bool) -> Pipeline:
         asked |= {"--defence": None if parts.defence == "none" else parts.defence, "--detector": parts.detector}
     if more := next((option for option, value in asked.items() if value is not None), None):
         raise InputError(f"expected no {more} for {where}, which has its own ({pipeline.defence}): leave it out")
+    pipeline.check(data.test.shape, data.test.classes)
     classes = data.test.num_classes
-    if pipeline.input_shape != data.test.shape or len(pipeline.classes) not in (0, classes):
-        raise InputError(
-            f"expected images {pipeline.input_shape} of {len(pipeline.classes)} classes for {where}, "
-            f"got {data.test.shape} of {classes} in {data.name}: say another --data"
-        )
     tried(pipeline, data, where, f"logits (1, {classes})", (1, classes + pipeline.abstains))
     return pipeline
 

@@ -96,6 +96,21 @@ class Pipeline(nn.Module):
             )
         return fingerprint(self, shape, (self.stages(), self.classes, shape))
 
+    def check(self, shape: Sequence[int], classes: Sequence[str]) -> None:
+        """Checks that it is for such images of such classes; what it does not know, it does not mind.
+
+        Raises InputError for another shape or number of classes, and for the same classes in another order.
+        """
+        if self.input_shape and self.input_shape != tuple(shape):
+            raise InputError(f"expected images {self.input_shape} for {self.name}, got {tuple(shape)}: resize them")
+        turned = sorted(self.classes) == sorted(classes) and self.classes != tuple(classes)
+        if self.classes and (turned or len(self.classes) != len(classes)):
+            own, came = (", ".join(listed[:3]) + ", …" * (len(listed) > 3) for listed in (self.classes, classes))
+            raise InputError(
+                f"expected the {len(self.classes)} classes {own} for {self.name}, in this order, got the "
+                f"{len(classes)} of {came}: say classes= in their order"
+            )
+
     def beside(self) -> tuple[nn.Module, ...]:
         """Returns the modules that the detector watches and that are not in front of the classifier."""
         own = {id(part) for part in self.modules()}

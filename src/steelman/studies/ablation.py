@@ -5,30 +5,28 @@ Every training has the same small budget, and what comes of it meets the same at
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from steelman import weights
 from steelman.attacks import Attack, Worst, apgd, apgd_dlr, fgsm, square
-from steelman.data import Images
 from steelman.errors import unknown
 from steelman.evaluation import measure
-from steelman.evaluation.planning.attempts import survive
-from steelman.files import put_bytes
+from steelman.evaluation.options import Defended
 from steelman.norms import Linf
-from steelman.records import WORST, Evaluation, Row
+from steelman.pipeline import Pipeline
+from steelman.records import WORST, Evaluation, Protocol, Row
 from steelman.report.formatting import duration
 from steelman.studies import ablation_setup
 from steelman.studies.ablation_setup import AblationPlan, Bench
 from steelman.studies.ablation_variants import BASE, VARIANTS, Variant
+from steelman.studies.measured import attacked
 from steelman.studies.paper_setup import Done, Watch
+from steelman.studies.presentation import presentation
 from steelman.studies.published import DEFENDED
 
 TABLE = "ablation"
@@ -73,7 +71,7 @@ def ablate(plan: AblationPlan, watch: Watch, observe: Callable[[Done], None]) ->
             entry = _Entry(one.key, one.name, f"{one.says} Trained in {duration(seconds[one.name])}.", pipeline)
         title = f"{plan.dataset}, {entry.name}: attacks"
         observe(Done(at, total, title))
-        rows += _journaled(plan, bench.test, unaware, entry, _relay(observe, at, total, title))
+        rows += _rows(plan, bench, unaware, entry, _relay(observe, at, total, title))
     observe(Done(total, total, "done"))
     return Evaluation(
         title=TITLE,
@@ -92,6 +90,7 @@ def ablate(plan: AblationPlan, watch: Watch, observe: Callable[[Done], None]) ->
             "attacks, adaptive": [repr(attack) for attack in _adaptive(plan)],
         },
         versions=measure.versions(),
+        presentation=presentation([TABLE]),
         notes=_notes(plan, bench),
         seconds=time.monotonic() - started,
     )
@@ -142,45 +141,23 @@ def _relay(observe: Callable[[Done], None], at: int, of: int, title: str) -> mea
     return lambda now: observe(Done(at + now.done / max(1, now.total), of, title))
 
 
-def _journaled(
-    plan: AblationPlan, test: Images, unaware: Unaware, entry: _Entry, observe: measure.Observer
-) -> list[Row]:
-    """The rows of one line, measured if the run folder does not hold them for these weights, images and attacks."""
-    path = plan.out / "rows" / plan.dataset / f"ablation-{entry.key}.json"
-    whose = {
-        "weights": weights.digest(entry.pipeline),
-        "images": [len(test), plan.recipe.seed],
-        "attacks": [repr(attack) for attack in (*_static(plan), *_adaptive(plan))],
-        "note": entry.note,
-    }
-    if path.is_file():
-        known = json.loads(path.read_text(encoding="utf-8"))
-        if known["whose"] == whose:
-            return [Row(**row) for row in known["rows"]]
-    rows = list(_rows(plan, test, unaware, entry, observe))
-    content = {"whose": whose, "rows": [asdict(row) for row in rows]}
-    put_bytes(path, json.dumps(content, indent=1, ensure_ascii=False).encode())
-    return rows
-
-
 def _rows(
-    plan: AblationPlan, test: Images, unaware: Unaware, entry: _Entry, observe: measure.Observer
+    plan: AblationPlan, bench: Bench, unaware: Unaware, entry: _Entry, observe: measure.Observer
 ) -> Iterator[Row]:
-    x, y = measure.on(entry.pipeline, test)
+    """The rows of one line; attacks through its pipeline are journaled in the run folder."""
+    x, y = measure.on(entry.pipeline, bench.test)
     names = {"table": TABLE, "dataset": plan.dataset, "classifier": plan.classifier, "defence": entry.name}
     names |= {"note": entry.note}
 
-    def row(correct: Tensor, attack: str, eps: float, protocol: str) -> Row:
-        return measure.row(correct, attack=attack, eps=eps, protocol=protocol, **names)
+    def row(correct: Tensor, attack: str, eps: float) -> Row:
+        return measure.row(correct, attack=attack, eps=eps, protocol=Protocol.STATIC, **names)
 
-    yield row(measure.right(entry.pipeline, x, y), "none", 0.0, "static")
+    yield row(measure.right(entry.pipeline, x, y), "none", 0.0)
     for attack in _static(plan):
-        found = measure.right(entry.pipeline, unaware()[attack.name], y)
-        yield row(found, attack.name, float(attack.threat.eps), "static")
-    worst, listed = torch.ones_like(y, dtype=torch.bool), _adaptive(plan)
-    for at, attack in enumerate(listed):
-        hear = measure.part(observe, at, len(listed))
-        kept, _ = survive([attack], entry.pipeline, x, y, indices=test.indices, seed=plan.recipe.seed, observe=hear)
-        yield row(kept, attack.name, float(attack.threat.eps), "adaptive")
-        worst &= kept
-    yield replace(row(worst, WORST, plan.eps, "adaptive"), worst_case=True)
+        yield row(measure.right(entry.pipeline, unaware()[attack.name], y), attack.name, float(attack.threat.eps))
+    named = Pipeline(entry.pipeline, name=plan.classifier, defence=entry.name)
+    folder = plan.out / "rows" / plan.dataset / f"ablation-{entry.key}-{len(bench.test)}"
+    listed = _adaptive(plan)
+    found = attacked(Defended(named, None), bench.test, listed, seed=plan.recipe.seed, folder=folder, observe=observe)
+    for name in (*(attack.name for attack in listed), WORST):
+        yield replace(next(row for row in found.rows if row.attack == name), table=TABLE, note=entry.note)

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from steelman import data, defences, models
-from steelman.attacks import Attack, Worst, ddn, fgsm, pgd, square
+from steelman.attacks import Attack, ddn, fgsm, pgd, square
 from steelman.data import Images
 from steelman.defences import detectors
 from steelman.evaluation import measure
-from steelman.evaluation.planning.attempts import survive
+from steelman.evaluation.options import Defended
+from steelman.evaluation.planning.attacker import DRAWS
 from steelman.norms import L2, Linf
 from steelman.pipeline import Pipeline, wrapped
-from steelman.records import WORST, Row
+from steelman.records import WORST, Protocol, Row
+from steelman.studies.measured import attacked
 from steelman.studies.paper_tables import SEARCHING
-from steelman.studies.protocols import DRAWS
 
 TABLE = "defences"
 
 RADII = {"mnist": (0.3, 2.0), "fashion-mnist": (0.1, 1.0)}
 """The Linf and the L2 radius of each data set; the field's for Linf."""
 
+COST = 1500
+"""Passes for each image, roughly."""
+
 QUERIES = 300
 """Of the black-box attack."""
-
-HEAVY = 10
-"""Images before a defence that searches for every one of them; its attackers take few steps and see one answer each."""
 
 
 @dataclass(frozen=True)
@@ -121,62 +124,37 @@ def _rejecting(dataset: str, name: str, plain: nn.Module) -> nn.Module:
     return defences.reject(detector, plain, validation=held.x[:1000])
 
 
-def unaware(images: Images, *, seed: int) -> Mapping[str, Tensor]:
-    """Returns what each attack makes of the images on the plain `cnn`, with every step taken: (N, *S) by name."""
-    plain = models.load(f"{images.dataset}/cnn")
-    x, y = measure.on(plain, images)
-    return {
-        name: attack.with_goal(Worst())(plain, x, y, seed=seed, indices=images.indices).x
-        for name, attack in attacks(images.dataset).items()
-    }
-
-
 def rows(
-    entrant: Entrant, images: Images, x_adv: Mapping[str, Tensor], *, seed: int, observe: measure.Observer
+    entrant: Entrant, images: Images, *, bare: nn.Module, seed: int, folder: Path | None, observe: measure.Observer
 ) -> list[Row]:
     """Returns the figures of one defence: clean, and under each attack, static and adaptive.
 
-    x_adv: what `unaware` made of these images: the static figure is what the pipeline reads of it.
+    bare: the classifier that one attacks who knows of no defence, for the static figures.
+    folder: of the whole table; each defence is journaled in its own, and a killed one goes on there.
     The adaptive attacks go through the pipeline, over the mean of several answers where that is random; an image counts
-    as broken under `ddn` if a change within the L2 radius breaks it. The last row is the worst of the Linf attacks.
+    as broken under `ddn` if a change within the L2 radius breaks it. The last row is the worst of the Linf attacks, and
+    counts what was made on the bare classifier too.
     """
-    if entrant.heavy:
-        images = images.take(torch.arange(min(HEAVY, len(images))))
-    x, y = measure.on(entrant.pipeline, images)
-    random = measure.is_random(entrant.pipeline, x, y)
-    draws = DRAWS if random and not entrant.heavy else 1
-    note = " ".join(filter(None, (entrant.note, _AVERAGED if draws > 1 else "", _SPARED if entrant.heavy else "")))
-
-    def row(correct: Tensor, attack: str, eps: float, protocol: str, norm: str = "Linf") -> Row:
-        return measure.row(
-            correct,
-            table=TABLE,
-            dataset=images.dataset,
-            classifier=entrant.classifier,
-            defence=entrant.name,
-            attack=attack,
-            eps=eps,
-            protocol=protocol,
-            norm=norm,
-            note=note,
-        )
-
-    found = [row(measure.right(entrant.pipeline, x, y, seed=seed, draws=draws), "none", 0.0, "static")]
+    few = _MOST.get(entrant.name, len(images))
+    images = images.take(torch.arange(min(few, len(images))))
     listed = attacks(images.dataset, heavy=entrant.heavy)
-    worst = torch.ones(len(x), dtype=torch.bool, device=x.device)
-    for at, (name, attack) in enumerate(listed.items()):
-        eps, norm = float(attack.threat.eps), attack.threat.ball.name
-        hear = measure.part(observe, at, len(listed))
-        made = x_adv[name][: len(x)].to(x.device)
-        static = measure.right(entrant.pipeline, made, y, seed=seed, draws=draws, abstention="right")
-        kept, _ = survive(
-            [attack], entrant.pipeline, x, y, indices=images.indices, seed=seed, draws=draws, observe=hear
-        )
-        found += [row(static, name, eps, "static", norm), row(kept, name, eps, "adaptive", norm)]
-        if norm == "Linf":
-            worst &= kept
-    return [*found, replace(row(worst, WORST, RADII[images.dataset][0], "adaptive"), worst_case=True)]
+    place = folder and folder / re.sub(r"\W+", "-", f"{entrant.classifier} {entrant.name}")
+    given = Defended(entrant.pipeline, bare)
+    found = attacked(given, images, list(listed.values()), seed=seed, folder=place, observe=observe)
+    own = {(row.attack, row.norm, row.protocol): row for row in found.rows if row.defence == entrant.name}
+    kept = [replace(own["none", "Linf", Protocol.ADAPTIVE], protocol=Protocol.STATIC)]
+    for name, attack in listed.items():
+        kept += [own[name, attack.threat.ball.name, protocol] for protocol in (Protocol.STATIC, Protocol.ADAPTIVE)]
+    kept.append(own[WORST, "Linf", Protocol.ADAPTIVE])
+    notes = [entrant.note]
+    notes += [_AVERAGED] if any(stage.random for stage in found.cases[0].stages) else []
+    notes += [f"Slow to ask: {len(images)} images."] if entrant.name in _MOST else []
+    notes += [_SPARED] if entrant.heavy else []
+    return [replace(row, table=TABLE, note=" ".join(filter(None, notes))) for row in kept]
 
+
+_MOST = {"defense-gan": 4}
+"""Images before a defence that is slow to ask, at most."""
 
 _AVERAGED = f"Random: attacked and judged by the mean of {DRAWS} answers."
-_SPARED = f"Slow to ask: {HEAVY} images, and attackers of 10 (PGD), 20 (ddn) and 20 (square) looks at one answer each."
+_SPARED = "Attackers of 10 (PGD), 20 (ddn) and 20 (square) looks."

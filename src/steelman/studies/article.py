@@ -6,7 +6,6 @@ an attack does to the features of each.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -18,11 +17,14 @@ from steelman.data import Data, Images
 from steelman.errors import InputError
 from steelman.evaluation import measure
 from steelman.evaluation.features import feature_maps
-from steelman.evaluation.planning.attempts import survive
+from steelman.evaluation.options import Defended
 from steelman.models.resnet import STAGES, ResNet18
 from steelman.norms import L2, Linf
+from steelman.pipeline import Pipeline
 from steelman.records import Evaluation, Features, Row
+from steelman.studies.measured import attacked
 from steelman.studies.paper_setup import Done, Watch
+from steelman.studies.presentation import presentation
 from steelman.training import Classify, Recipe, Trained, objectives
 
 TABLE = "training"
@@ -106,6 +108,7 @@ def compare(plan: ArticlePlan, watch: Watch, observe: Callable[[Done], None]) ->
             "attacks": [repr(attack) for attack in _attacks(plan)],
             "feature noise": repr(_noising(plan)),
         },
+        presentation=presentation([TABLE]),
         versions=measure.versions(),
         notes=(
             f"A ResNet-18 of width {plan.width} with the {plan.stem} stem, shown {_visits(plan, loaded):,} images in "
@@ -216,16 +219,10 @@ def _layout(loaded: Data) -> tuple[int, int]:
 
 
 def _rows(plan: ArticlePlan, one: Contestant, network: ResNet18, test: Images) -> Iterator[Row]:
-    x, y = measure.on(network, test)
-    names = {"table": TABLE, "dataset": plan.dataset, "classifier": _called(plan), "defence": one.defence}
-    names |= {"protocol": "adaptive"}
-    yield measure.row(measure.right(network, x, y), attack="none", eps=0.0, **names)
-    for attack in _attacks(plan):
-        kept, _ = survive([attack], network, x, y, indices=test.indices, seed=plan.recipe.seed)
-        ball = attack.threat.ball
-        inside = math.isfinite(ball.eps)
-        where = {"eps": float(ball.eps), "norm": ball.name} if inside else {"eps": 0.0, "norm": "none"}
-        yield measure.row(kept, attack=attack.name, **where, **names)
+    pipeline = Defended(Pipeline(network, name=_called(plan), defence=one.defence), None)
+    found = attacked(pipeline, test, _attacks(plan), seed=plan.recipe.seed)
+    for name in ("none", *(attack.name for attack in _attacks(plan))):
+        yield replace(next(row for row in found.rows if row.attack == name), table=TABLE)
 
 
 def _features(plan: ArticlePlan, one: Contestant, network: ResNet18, test: Images) -> Features:

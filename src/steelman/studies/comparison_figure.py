@@ -8,14 +8,13 @@ from torch import Tensor
 from steelman.attacks import Attack, Worst, apgd
 from steelman.data import Images
 from steelman.evaluation import measure
-from steelman.evaluation.pictures import picture
-from steelman.evaluation.planning.attempts import survive
+from steelman.evaluation.pictures import made_on, picture
+from steelman.evaluation.planning.attacker import DRAWS
 from steelman.norms import Linf
 from steelman.records import Picture, Protocol
 from steelman.studies import robustness
 from steelman.studies.all_defences import RADII, Entrant
 from steelman.studies.presentation import OURS, PAPERS
-from steelman.studies.protocols import DRAWS
 
 PICTURED = 6
 """Images of each data set, no two of one class."""
@@ -52,11 +51,7 @@ def pictures(
     chosen = images.take(torch.tensor(places))
     shown = []
     for at, (entrant, role) in enumerate(((theirs, PAPERS), (ours, OURS))):
-        x, y = measure.on(entrant.pipeline, chosen)
-        tell = measure.part(observe, at, 2)
-        _, x_adv = survive(
-            [against], entrant.pipeline, x, y, indices=chosen.indices, seed=seed, draws=DRAWS, observe=tell
-        )
+        x_adv = made_on(entrant.pipeline, chosen, against, seed=seed, observe=measure.part(observe, at, 2))
         shown.append([_picture(entrant, role, against, chosen, place, x_adv[place]) for place in range(len(chosen))])
     return [one for both in zip(*shown, strict=True) for one in both]
 

@@ -10,14 +10,14 @@ from typing import Any
 from torch import Tensor
 
 from steelman import data, models
-from steelman.attacks import AnyAttack
+from steelman.attacks import AttackLike
 from steelman.data import Images
 from steelman.studies import all_defences, comparison_figure, robustness, unseen_attacks
 from steelman.studies.all_defences import Entrant
 from steelman.studies.paper_setup import Cell, Found, Hear, Plan, tested
 
 
-def attacks(dataset: str) -> Mapping[str, Sequence[AnyAttack]]:
+def attacks(dataset: str) -> Mapping[str, Sequence[AttackLike]]:
     """Returns what each of our tables attacks with."""
     return {
         all_defences.TABLE: list(all_defences.attacks(dataset).values()),
@@ -38,17 +38,16 @@ def listed(plan: Plan, dataset: str) -> Iterator[Cell]:
 
 
 def _defences(plan: Plan, dataset: str, images: Images) -> Iterator[Cell]:
-    """One cell for each defence; what is made without knowing of any is made once, by the first that runs."""
-
-    @cache
-    def unaware() -> Mapping[str, Tensor]:
-        return all_defences.unaware(images, seed=plan.seed)
+    """One cell for each defence."""
+    bare = models.load(f"{dataset}/cnn").to(plan.device)
+    how: dict[str, Any] = {"bare": bare, "seed": plan.seed, "folder": plan.out / all_defences.TABLE / dataset}
 
     def later(entrant: Entrant) -> Callable[[Hear], Found]:
-        return lambda hear: (all_defences.rows(entrant, images, unaware(), seed=plan.seed, observe=hear), [])
+        return lambda hear: (all_defences.rows(entrant, images, **how, observe=hear), [])
 
     for entrant in all_defences.entrants(dataset):
-        yield Cell(f"{dataset}, {entrant.name} with {entrant.classifier}", 1500, later(entrant))
+        title = f"{dataset}, {entrant.name} with {entrant.classifier}"
+        yield Cell(title, all_defences.COST, later(_on(plan.device, entrant)))
 
 
 def _holding(plan: Plan, dataset: str, images: Images) -> Iterator[Cell]:

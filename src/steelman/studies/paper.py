@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from steelman.evaluation import measure
+from steelman.evaluation.planning.attacker import DRAWS
 from steelman.precision import is_half
 from steelman.records import Evaluation, Picture, Row
 from steelman.studies import (
@@ -25,7 +26,7 @@ from steelman.studies import (
 )
 from steelman.studies.paper_setup import Cell, Done, Found, Hear, Plan, Stage, Watch, prepare
 from steelman.studies.presentation import presentation
-from steelman.studies.protocols import AS_PUBLISHED, DRAWS, STATIC, adaptive
+from steelman.studies.protocols import AS_PUBLISHED, STATIC, adaptive
 
 _STAGED = ("1a", "1b", "2", "3")
 """The paper's tables, which may need something trained first."""

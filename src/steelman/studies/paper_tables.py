@@ -12,11 +12,12 @@ from steelman import defences, records
 from steelman.attacks import Result
 from steelman.defences import ConvAutoencoder, guard
 from steelman.evaluation import measure
-from steelman.evaluation.pictures import picture
-from steelman.evaluation.planning.attempts import survive
+from steelman.evaluation.pictures import made_on, picture
+from steelman.evaluation.planning.attacker import DRAWS
 from steelman.models import fitted, folded, resize
 from steelman.records import Picture, Row
 from steelman.studies import protocols, published
+from steelman.studies.measured import kept
 from steelman.studies.paper_setup import Found, Hear, Plan, Stage
 from steelman.studies.protocols import AS_PUBLISHED, STATIC, Protocol
 from steelman.victim import Victim
@@ -113,7 +114,7 @@ def _results(
 def adaptive(plan: Plan, stage: Stage, attack: str, all_eps: Sequence[float], hear: Hear) -> Found:
     """The worst of the adaptive attacks, through the whole pipeline, at one eps."""
     (eps,) = all_eps
-    pipelines = {"none": stage.classifier, "unet": guard(stage.unet, stage.classifier)}
+    pipelines: dict[str, nn.Module] = {"none": stage.classifier, "unet": guard(stage.unet, stage.classifier)}
     meant = next((name for name, own in published.DEFENDED.items() if own == eps), None)
     if meant is not None:
         pipelines["conv-autoencoder"] = _paper(stage, meant)
@@ -121,24 +122,16 @@ def adaptive(plan: Plan, stage: Stage, attack: str, all_eps: Sequence[float], he
     rows: list[Row] = []
     shown: list[Picture] = []
     for at, (name, pipeline) in enumerate(pipelines.items()):
-        x, y = measure.on(pipeline, stage.images)
         tell = measure.part(hear, at, len(pipelines))
-        kept, worst = survive(
-            protocols.adaptive(eps),
-            pipeline,
-            x,
-            y,
-            indices=stage.images.indices,
-            seed=plan.seed,
-            draws=protocols.DRAWS,
-            observe=tell,
-        )
+        held = kept(pipeline, stage.images, protocols.adaptive(eps), seed=plan.seed, observe=tell)
         random = name == "conv-autoencoder"
-        note = f"{_WHICH[meant]}; judged by the mean of {protocols.DRAWS} answers" if meant and random else ""
+        note = f"{_WHICH[meant]}; judged by the mean of {DRAWS} answers" if meant and random else ""
         for table in ["2"] if random else in_tables:
-            rows.append(_row(plan, stage, table, name, attack, eps, "adaptive", kept, note=note))
+            rows.append(_row(plan, stage, table, name, attack, eps, "adaptive", held, note=note))
         if name == "unet":
-            shown = _pictures(plan, stage, attack, eps, "adaptive", worst)
+            few = stage.images.take(torch.arange(min(PICTURED, len(stage.images))))
+            x_adv = made_on(pipeline, few, protocols.adaptive(eps)[0], seed=plan.seed)
+            shown = _pictures(plan, stage, attack, eps, "adaptive", x_adv)
     return rows, shown
 
 

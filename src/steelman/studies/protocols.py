@@ -18,9 +18,6 @@ from steelman.victim import Mode
 STEPS, SIZE = 40, 0.01
 """Of the paper's PGD. Source: code of arXiv 2312.03520."""
 
-DRAWS = 4
-"""Answers of a random pipeline that its adaptive attacker averages; `evaluate` takes more, and more time."""
-
 
 @dataclass(frozen=True)
 class Protocol:
@@ -106,5 +103,5 @@ def adaptive(eps: float) -> tuple[Attack, ...]:
     """
     return (
         pgd(Linf(eps), steps=30, size=2.5 * eps / 30, start=at_input),
-        pgd(Linf(eps), steps=20, size=2.5 * eps / 20, loss=margin),
+        replace(pgd(Linf(eps), steps=20, size=2.5 * eps / 20, loss=margin), name="pgd-margin"),
     )

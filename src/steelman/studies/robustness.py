@@ -9,18 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from steelman import defences, models
-from steelman.attacks import AnyAttack, Progress, autoattack, standard
+from steelman.attacks import AttackLike, autoattack, standard
 from steelman.data import Images
 from steelman.evaluation import measure
 from steelman.evaluation.evaluate import evaluate
 from steelman.evaluation.options import Defended, EvaluationOptions
 from steelman.evaluation.planning.attacker import DRAWS
-from steelman.evaluation.running.runner import Now
 from steelman.norms import Linf
 from steelman.pipeline import Pipeline
 from steelman.records import WORST, Case, Row
 from steelman.studies import all_defences
 from steelman.studies.all_defences import RADII, Entrant
+from steelman.studies.measured import relayed
 from steelman.studies.protocols import STATIC
 from steelman.studies.published import DEFENDED
 
@@ -36,10 +36,8 @@ CLASSIFIERS = {"mnist": ("ramp-resnet-linf",), "fashion-mnist": ("lenet-linf",)}
 COST = 5000
 """Passes for each image, roughly: from a few for what breaks at once to the thousands that a survivor takes."""
 
-_PARTS = 1000
 
-
-def attacks(dataset: str, *, random: bool = False) -> tuple[AnyAttack, ...]:
+def attacks(dataset: str, *, random: bool = False) -> tuple[AttackLike, ...]:
     """Returns the cascades whose worst case counts, at the data set's Linf radius, the cheaper one first.
 
     random: of a pipeline that answers at random, for which AutoAttack's authors have a version of its own.
@@ -87,24 +85,15 @@ def rows(
     The adaptive figure is what survives everything: the cascades through the pipeline, and what was made unaware; its
     note says whether the trust checks believe it.
     """
-
     random = measure.is_random(entrant.pipeline, *measure.on(entrant.pipeline, images))
     place = folder and folder / (entrant.name if entrant.classifier == "cnn" else entrant.classifier)
-
-    furthest = 0.0
-
-    def hear(now: Now) -> None:
-        nonlocal furthest  # a check that calls for more attacks makes the whole longer
-        furthest = max(furthest, (now.at + now.progress.done / max(1, now.progress.total)) / now.of)
-        observe(Progress(round(_PARTS * furthest), _PARTS, now.progress.broken))
-
     found = evaluate(
         Defended(entrant.pipeline, bare),
         images,
         attacks(dataset, random=random),
         EvaluationOptions(seed=seed, pictures=0, curve=False),
         folder=place,
-        progress=hear,
+        progress=relayed(observe),
     )
     if place is not None:
         found.write(place)  # what a report or a model card is drawn of

@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from steelman.attacks import AnyAttack, apgd, corruptions, ddn, fgsm, jsma, one_pixel, pgd, square
+from steelman.attacks import AttackLike, apgd, corruptions, ddn, fgsm, jsma, one_pixel, pgd, square
 from steelman.data import Images
 from steelman.evaluation import measure
-from steelman.evaluation.planning.attempts import survive
 from steelman.losses import margin
 from steelman.norms import L0, L2, Linf
 from steelman.records import Row
 from steelman.studies import published
 from steelman.studies.all_defences import RADII, Entrant
+from steelman.studies.measured import kept
 
 TABLE = "breadth"
 
@@ -48,7 +48,7 @@ class Trial:
     seen: whether purifiers were trained on its kind.  budget: what it may spend on an image, in words.
     """
 
-    attack: AnyAttack
+    attack: AttackLike
     seen: bool
     budget: str
 
@@ -97,15 +97,15 @@ def rows(entrant: Entrant, images: Images, *, dataset: str, seed: int, observe: 
 
     found = [row(measure.right(entrant.pipeline, x, y, seed=seed), "none", 0.0, "Linf", None, "")]
     listed = trials(dataset)
-    unseen = torch.ones(len(x), dtype=torch.bool, device=x.device)
+    unseen = torch.ones(len(x), dtype=torch.bool)
     for at, trial in enumerate(listed):
         hear = measure.part(observe, at, len(listed))
-        kept, _ = survive([trial.attack], entrant.pipeline, x, y, indices=images.indices, seed=seed, observe=hear)
+        held = kept(entrant.pipeline, images, trial.attack, seed=seed, observe=hear)
         ball = trial.attack.threat.ball
         inside = math.isfinite(float(trial.attack.threat.eps))
         where = (float(ball.eps), ball.name) if inside else (0.0, "none")
-        found.append(row(kept, trial.attack.name, *where, trial.seen, trial.budget))
+        found.append(row(held, trial.attack.name, *where, trial.seen, trial.budget))
         if not trial.seen:
-            unseen &= kept
+            unseen &= held
     last = row(unseen, NEVER_SEEN, 0.0, "none", False, "each of these")
     return [*found, replace(last, worst_case=True)]

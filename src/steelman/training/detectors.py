@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from steelman import norms
-from steelman.attacks import AnyAttack
+from steelman.attacks import AttackLike, Finds
 from steelman.attacks import named as attack_named
 from steelman.data import Data, Images
 from steelman.defences import detectors
@@ -169,19 +169,19 @@ def detector(
     return Trained(model.eval(), history, record)
 
 
-def attacks_of(name: str, eps: Sequence[float]) -> list[AnyAttack]:
+def attacks_of(name: str, eps: Sequence[float]) -> list[AttackLike]:
     """Returns an attack at every radius, in the first norm that it has; once, if it looks for the smallest change.
 
     Raises InputError for an unknown attack, one outside every ball, and for no radius.
     """
     entry = attack_named(name)
-    if entry.finds == "outside every ball" or not eps:
+    if entry.finds is Finds.OUTSIDE or not eps:
         raise InputError(f"expected an attack within a ball and its eps to fit a detector on, got {name} and {eps}")
     norm: Callable[[float], norms.Ball] = getattr(norms, entry.norms[0])
-    return [entry(norm(radius)) for radius in (eps if entry.finds == "within eps" else (math.inf,))]
+    return [entry(norm(radius)) for radius in (eps if entry.finds is Finds.WITHIN else (math.inf,))]
 
 
-def prepared(classifier: nn.Module, images: Images, attacks: Sequence[AnyAttack], device: str) -> Material:
+def prepared(classifier: nn.Module, images: Images, attacks: Sequence[AttackLike], device: str) -> Material:
     """Returns images that the classifier classifies correctly, and what each attack makes of those that it breaks.
 
     Raises InputError if it classifies none correctly, or no attack breaks any.

@@ -44,7 +44,7 @@ class CarliniL0:
     checks: int
 
     from_input: ClassVar[bool] = True
-    asks: ClassVar[Asks] = "gradient"
+    asks: ClassVar[Asks] = Asks.GRADIENTS
     steps: ClassVar[int] = 2**62  # c grows and free entries are fixed to their ends, whichever comes first
 
     def start(self, problem: Problem) -> tuple[Tensor, Freeing]:

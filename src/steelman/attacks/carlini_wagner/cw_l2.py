@@ -50,7 +50,7 @@ class CarliniL2:
     warm: bool
 
     from_input: ClassVar[bool] = True
-    asks: ClassVar[Asks] = "gradient"
+    asks: ClassVar[Asks] = Asks.GRADIENTS
 
     @property
     def steps(self) -> int:

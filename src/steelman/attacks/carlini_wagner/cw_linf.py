@@ -48,7 +48,7 @@ class CarliniLinf:
     checks: int
 
     from_input: ClassVar[bool] = True
-    asks: ClassVar[Asks] = "gradient"
+    asks: ClassVar[Asks] = Asks.GRADIENTS
     steps: ClassVar[int] = 2**62  # c grows and tau shrinks to their ends, whichever comes first
 
     def start(self, problem: Problem) -> tuple[Tensor, Tightening]:

@@ -13,6 +13,7 @@ from steelman.attacks.attack import Attack
 from steelman.attacks.cascade import Cascade
 from steelman.attacks.corruptions.distortions import SEVERITIES, kinds
 from steelman.attacks.engine.oracle import Oracle
+from steelman.attacks.engine.problem import Asks
 from steelman.errors import InputError, unknown
 from steelman.norms import Ball, Linf
 from steelman.streams import Streams
@@ -33,6 +34,7 @@ class Corrupted:
     kind: str
     severities: tuple[int, ...]
 
+    asks: ClassVar[Asks] = Asks.NOTHING
     queries: ClassVar[None] = None
 
     def search(self, oracle: Oracle, tell: Callable[[], None]) -> None:

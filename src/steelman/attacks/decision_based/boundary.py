@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from steelman.attacks.attack import Attack
 from steelman.attacks.decision_based.decisions import begun, to_boundary, waiting
 from steelman.attacks.engine.goals import Nearest
 from steelman.attacks.engine.oracle import Oracle
-from steelman.attacks.engine.problem import take
+from steelman.attacks.engine.problem import Asks, take
 from steelman.attacks.settings import count, positive, smallest, where
 from steelman.errors import InputError
 from steelman.norms import Ball
@@ -79,6 +79,8 @@ class Boundary:
     every: int
     memory: int
     converged: float
+
+    asks: ClassVar[Asks] = Asks.DECISIONS
 
     def search(self, oracle: Oracle, tell: Callable[[], None]) -> None:
         """Shows one candidate of each sample after another until nobody can pay for another."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from steelman.attacks.corruptions.frequencies import Lowest
 from steelman.attacks.decision_based.decisions import begun, bisected, finest, span, to_boundary, votes, waiting
 from steelman.attacks.engine.goals import Nearest
 from steelman.attacks.engine.oracle import Oracle
+from steelman.attacks.engine.problem import Asks
 from steelman.attacks.settings import column, count, positive, share, smallest, where
 from steelman.errors import InputError
 from steelman.norms import Ball
@@ -42,6 +44,8 @@ class GeoDA:
     sigma: float
     ratio: float
     subspace: int | None
+
+    asks: ClassVar[Asks] = Asks.DECISIONS
 
     def search(self, oracle: Oracle, tell: Callable[[], None]) -> None:
         """Shows candidates round by round, of all samples at once."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from steelman.attacks.corruptions.frequencies import Lowest
 from steelman.attacks.decision_based.decisions import begun, finest, span, to_boundary, votes, waiting
 from steelman.attacks.engine.goals import Nearest
 from steelman.attacks.engine.oracle import Oracle
+from steelman.attacks.engine.problem import Asks
 from steelman.attacks.settings import column, count, positive, smallest
 from steelman.errors import InputError
 from steelman.norms import Ball
@@ -37,6 +39,8 @@ class HopSkipJump:
     most: int
     gamma: float
     subspace: int | None
+
+    asks: ClassVar[Asks] = Asks.DECISIONS
 
     def search(self, oracle: Oracle, tell: Callable[[], None]) -> None:
         """Shows candidates round by round, of all samples at once, until nobody can pay for another round."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -21,8 +21,11 @@ class Estimator(Protocol):
     """Looks at candidates through a victim.
 
     problem: of the samples shown, whose streams an estimate may draw from.  k: (N,), each sample's move.
+    differentiates: whether it asks the victim for gradients, and not for scores alone.
     """
 
+    @property
+    def differentiates(self) -> bool: ...
     def look(self, victim: Victim, x: Tensor, y: Tensor) -> Tensor: ...
     def answer(self, victim: Victim, problem: Problem, x: Tensor, k: Tensor, ascend: Ascend) -> Answer: ...
 
@@ -30,6 +33,8 @@ class Estimator(Protocol):
 @dataclass(frozen=True)
 class Exact:
     """One pass forward, one back."""
+
+    differentiates: ClassVar[bool] = True
 
     def look(self, victim: Victim, x: Tensor, y: Tensor) -> Tensor:
         """Returns (N, K): the logits alone."""
@@ -49,6 +54,8 @@ class Averaged:
     """
 
     n: int = 10
+
+    differentiates: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.n < 1:
@@ -84,6 +91,11 @@ class Blurred:
         if self.n < 1 or not self.sigma > 0:
             raise InputError(f"expected n >= 1 places within a sigma > 0, got {self.n} within {self.sigma}")
 
+    @property
+    def differentiates(self) -> bool:
+        """Whether the inner one does."""
+        return self.inner.differentiates
+
     def look(self, victim: Victim, x: Tensor, y: Tensor) -> Tensor:
         """Returns (N, K): the logits at the images themselves."""
         return self.inner.look(victim, x, y)
@@ -112,6 +124,8 @@ class Borrowed:
     stand_in: Callable[[Tensor], Tensor]
     called: str
     n: int = 1
+
+    differentiates: ClassVar[bool] = False
 
     def __repr__(self) -> str:
         return f"Borrowed({self.called!r}, n={self.n})"

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+
+class Finds(StrEnum):
+    """What an attack looks for: any change within a radius, the smallest one, or one that no ball describes."""
+
+    WITHIN = "within eps"
+    NEAREST = "smallest"
+    OUTSIDE = "outside every ball"
 
 
 class Goal(Protocol):
@@ -22,6 +31,11 @@ class Goal(Protocol):
         """Whether a sample that is broken unattacked is left as it came."""
         ...
 
+    @property
+    def finds(self) -> Finds:
+        """Whether any change within the radius will do, or the smallest is wanted."""
+        ...
+
     def better(self, margin: Tensor, distance: Tensor, best_margin: Tensor, best_distance: Tensor) -> Tensor: ...
 
 
@@ -31,10 +45,18 @@ class Break:
 
     leaves = True
     spares = True
+    finds = Finds.WITHIN
 
     def better(self, margin: Tensor, distance: Tensor, best_margin: Tensor, best_distance: Tensor) -> Tensor:
         """Returns (N,) bool: whether a candidate replaces the best so far."""
         return margin > best_margin
+
+
+@dataclass(frozen=True)
+class First(Break):
+    """Breaks each sample and lets it go, of a rule that moves ever farther: what breaks first is smallest."""
+
+    finds = Finds.NEAREST
 
 
 @dataclass(frozen=True)
@@ -43,6 +65,7 @@ class Worst:
 
     leaves = False
     spares = False
+    finds = Finds.WITHIN
 
     def better(self, margin: Tensor, distance: Tensor, best_margin: Tensor, best_distance: Tensor) -> Tensor:
         """Returns (N,) bool: whether a candidate replaces the best so far."""
@@ -55,6 +78,7 @@ class Last:
 
     leaves = False
     spares = False
+    finds = Finds.WITHIN
 
     def better(self, margin: Tensor, distance: Tensor, best_margin: Tensor, best_distance: Tensor) -> Tensor:
         """Returns (N,) bool: whether a candidate replaces the best so far."""
@@ -67,6 +91,7 @@ class Nearest:
 
     leaves = False
     spares = True
+    finds = Finds.NEAREST
 
     def better(self, margin: Tensor, distance: Tensor, best_margin: Tensor, best_distance: Tensor) -> Tensor:
         """Returns (N,) bool: whether a candidate replaces the best so far."""
@@ -85,6 +110,7 @@ class Confident:
 
     leaves = False
     spares = True
+    finds = Finds.NEAREST
 
     def better(self, margin: Tensor, distance: Tensor, best_margin: Tensor, best_distance: Tensor) -> Tensor:
         """Returns (N,) bool: whether a candidate replaces the best so far."""

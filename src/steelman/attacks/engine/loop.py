@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from steelman.attacks.engine.guides import Guide, Plain
 from steelman.attacks.engine.oracle import Oracle
-from steelman.attacks.engine.problem import Headed, Probe, Problem, Rule, Stopping, put, take
+from steelman.attacks.engine.problem import Asks, Headed, Probe, Problem, Rule, Stopping, put, take
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,11 @@ Observer = Callable[[Progress], None]
 @runtime_checkable
 class Search(Protocol):
     """An attack with a loop of its own, on samples that are not broken as they stand."""
+
+    @property
+    def asks(self) -> Asks:
+        """What it asks of the model."""
+        ...
 
     @property
     def queries(self) -> int | None:
@@ -71,10 +76,16 @@ def run(
     A sample that is broken before any move is left as it came, unless the goal takes every step.
     restarts: how many times a sample that holds is begun again, each from streams of its own.
     """
-    if isinstance(rule, Search):
-        _search(rule, oracle, observe)
+    search = own_loop(rule)
+    if search is not None:
+        _search(search, oracle, observe)
     else:
-        _attempt(rule, oracle, guide, restarts, observe)
+        _attempt(cast("Rule[Any]", rule), oracle, guide, restarts, observe)
+
+
+def own_loop(rule: Rule[Any] | Search) -> Search | None:
+    """Returns what has a loop of its own as such, and None for a rule, which the engine moves."""
+    return rule if isinstance(rule, Search) else None
 
 
 def _search(search: Search, oracle: Oracle, observe: Observer | None) -> None:
@@ -142,10 +153,12 @@ def _roll(
     """
     flight, queue, again = _board(rule, oracle, queue, again, oracle.slots)
     pending = queue[:0], again[:0]
-    stopping = rule if isinstance(rule, Stopping) else None  # asking a protocol costs as much as many a move
+    # asking a protocol costs as much as many a move
+    stopping = rule if isinstance(rule, Stopping) else None
+    headed = rule if isinstance(rule, Headed) else None
     while len(flight.ids):
         _tell(observe, len(oracle.problem.x) - len(queue) - len(flight.ids) - len(pending[0]), oracle)
-        probe = _probe(rule, oracle, flight, guide)
+        probe = _probe(rule, oracle, flight, headed, guide)
         if not looked:
             oracle.tally.natural[flight.ids] |= (probe.k == 0) & (flight.problem.attempt == 0) & (probe.margin > 0)
         over = flight.k >= rule.steps
@@ -172,16 +185,14 @@ def _tell(observe: Observer | None, finished: int, oracle: Oracle) -> None:
         observe(Progress(finished, len(oracle.problem.x), int((oracle.tally.margin > 0).sum())))
 
 
-def _probe(rule: Rule[Any], oracle: Oracle, flight: _Slots, guide: Guide) -> Probe:
+def _probe(rule: Rule[Any], oracle: Oracle, flight: _Slots, headed: Headed | None, guide: Guide) -> Probe:
     """Asks the victim for what the rule needs, without a gradient where nobody moves again."""
     problem, k = flight.problem, flight.k
 
     def ascend(logits: Tensor) -> Tensor:
-        if rule.asks == "gradients" and isinstance(rule, Headed):
-            return rule.heads(problem, logits)
-        return guide.ascend(problem, k, logits)
+        return guide.ascend(problem, k, logits) if headed is None else headed.heads(problem, logits)
 
-    if rule.asks != "scores" and bool((k < rule.steps).any()):
+    if rule.asks is Asks.GRADIENTS and bool((k < rule.steps).any()):
         logits, value, grad = oracle.answer(flight.ids, problem, flight.x, k, ascend)
     else:
         logits = oracle.look(flight.ids, flight.x, problem)

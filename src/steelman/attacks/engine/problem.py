@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
@@ -11,7 +12,14 @@ from steelman.threat import Threat
 
 S = TypeVar("S")
 
-Asks = Literal["scores", "gradient", "gradients"]
+
+class Asks(StrEnum):
+    """What is asked of the model under attack; who asks for one is content with what stands before it."""
+
+    GRADIENTS = "gradients"
+    SCORES = "scores"
+    DECISIONS = "decisions"
+    NOTHING = "nothing"
 
 
 class Problem(NamedTuple):
@@ -59,8 +67,8 @@ class Rule(Protocol[S]):
     """How a sample moves after the victim has answered; pure arithmetic that never sees the model.
 
     steps: how many moves.  from_input: whether `start` gives the clean image itself.
-    asks: "scores" for logits and the value of the loss, "gradient" for that of the loss too, "gradients" for those of
-    what its own `heads` make of the logits.
+    asks: SCORES for logits and the value of the loss, GRADIENTS for that of the loss too, or for those of what its own
+    `heads` make of the logits where it has any.
     A state is a tensor, or a (named) tuple of states, with the samples first.
     """
 

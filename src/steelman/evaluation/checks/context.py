@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from steelman.attacks import AnyAttack, Attack, Cascade, Result
+from steelman.attacks import AttackLike, Result
 from steelman.evaluation.planning.attacker import Attacker
 from steelman.evaluation.planning.attempts import Attempt, attempts
 from steelman.records import Check
@@ -45,7 +45,7 @@ class CheckContext:
         """Returns (x, y, indices) of some of the images; chosen: (N,) bool, or positions."""
         return self.x[chosen], self.y[chosen], self.indices[chosen.to(self.indices.device)]
 
-    def attacked(self, attack: Attack | Cascade, chosen: Tensor | None = None) -> Result:
+    def attacked(self, attack: AttackLike, chosen: Tensor | None = None) -> Result:
         """Returns what an attack finds, made as the knowing attacker makes it, along the best way alone.
 
         Without a way for gradients, an attack that needs them is not made: nothing is broken.
@@ -61,4 +61,4 @@ class Finding(NamedTuple):
     """What a check says, and the attacks to make on every survivor because it found something."""
 
     check: Check
-    escalate: tuple[AnyAttack, ...] = ()
+    escalate: tuple[AttackLike, ...] = ()

@@ -8,7 +8,7 @@ from math import comb
 import torch
 from torch import Tensor
 
-from steelman.attacks import AnyAttack, Attack, Cascade, OfEps, Result, Steepest, pgd
+from steelman.attacks import Attack, AttackLike, OfEps, Result, Steepest, pgd
 from steelman.attacks.engine.problem import Problem
 from steelman.errors import InputError
 from steelman.evaluation.checks.context import CheckContext
@@ -87,7 +87,7 @@ def way(context: CheckContext) -> GradientPath:
     return context.attacker.paths[0]
 
 
-def against(context: CheckContext, attack: Attack | Cascade, rows: Tensor) -> Recheck:
+def against(context: CheckContext, attack: AttackLike, rows: Tensor) -> Recheck:
     """Returns what an attack does to some of the survivors, made as the knowing attacker makes it.
 
     Raises InputError where no gradient comes through.
@@ -151,6 +151,6 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def all_of(attack: AnyAttack, trial: Recheck) -> tuple[AnyAttack, ...]:
+def all_of(attack: AttackLike, trial: Recheck) -> tuple[AttackLike, ...]:
     """Returns the attack to make on every survivor, where it broke any here."""
     return (attack,) if trial.broke else ()

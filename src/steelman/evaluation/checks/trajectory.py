@@ -29,6 +29,11 @@ class Recorded:
     inner: Estimator
     values: list[Tensor] = field(default_factory=list)
 
+    @property
+    def differentiates(self) -> bool:
+        """Whether the inner one does."""
+        return self.inner.differentiates
+
     def look(self, victim: Victim, x: Tensor, y: Tensor) -> Tensor:
         """Returns (N, K): the logits."""
         return self.inner.look(victim, x, y)

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from steelman.attacks import AnyAttack
+from steelman.attacks import AttackLike
 from steelman.errors import InputError
 from steelman.evaluation.checks.context import CheckContext, Finding
 from steelman.records import Check, CheckOutcome, Trust
@@ -56,7 +56,7 @@ def as_check(what: str, found: object) -> TrustCheck:
     return TrustCheck(found, said)  # type: ignore[arg-type]
 
 
-def passed(measured: str, *, escalate: Sequence[AnyAttack] = ()) -> Finding:
+def passed(measured: str, *, escalate: Sequence[AttackLike] = ()) -> Finding:
     """Returns that a claim was held against numbers, and stands.
 
     measured: what was found, with its numbers, in a sentence.  escalate: attacks to make on all survivors all the same.
@@ -64,7 +64,7 @@ def passed(measured: str, *, escalate: Sequence[AnyAttack] = ()) -> Finding:
     return Finding(Check(name="", claim="", outcome=CheckOutcome.PASS, measured=measured), tuple(escalate))
 
 
-def failed(measured: str, *, on_fail: Trust = Trust.INFLATED, escalate: Sequence[AnyAttack] = ()) -> Finding:
+def failed(measured: str, *, on_fail: Trust = Trust.INFLATED, escalate: Sequence[AttackLike] = ()) -> Finding:
     """Returns that a claim does not stand, what that makes of the figure, and what to attack with because of it."""
     return Finding(
         Check(name="", claim="", outcome=CheckOutcome.FAIL, measured=measured, on_fail=on_fail), tuple(escalate)

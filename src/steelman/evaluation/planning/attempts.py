@@ -6,14 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from steelman.attacks import AnyAttack, Attack, Cascade, Result, Worst
+from steelman.attacks import AttackLike, Result, Worst
 from steelman.attacks.engine.problem import put, take
 from steelman.evaluation import measure
 from steelman.evaluation.padding import PadBatch
-from steelman.evaluation.planning.attacker import DRAWS, Attacker, probe_pipeline
+from steelman.evaluation.planning.attacker import Attacker
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +25,7 @@ class Attempt:
     name: str
     through: str
     model: nn.Module
-    attack: AnyAttack
+    attack: AttackLike
 
     def __call__(
         self,
@@ -48,7 +47,7 @@ class Attempt:
         if not attacker.random:
             return result
         result, doubtful = _confirmed(result, attacker, y, seed)
-        if len(doubtful) and isinstance(self.attack, Attack) and self.attack.goal.leaves:
+        if len(doubtful) and self.attack.leaves:
             again = self.attack.with_goal(Worst())(
                 PadBatch(self.model), x[doubtful], y[doubtful], indices=indices[doubtful], **how
             )
@@ -60,53 +59,17 @@ class Attempt:
 
     def parts(self, by: Tensor) -> list[str]:
         """Returns the name of what broke each sample, "" where nothing did; by: (N,), as in a result."""
-        inside = self.attack.attacks if isinstance(self.attack, Cascade) else None
-        return ["" if at < 0 else f"{self.name}/{inside[at].name}" if inside else self.name for at in by.tolist()]
+        names = [self.name if part == self.name else f"{self.name}/{part}" for part in self.attack.parts()]
+        return ["" if at < 0 else names[at] for at in by.tolist()]
 
 
-def attempts(attacker: Attacker, attacks: Sequence[AnyAttack]) -> Iterator[Attempt]:
+def attempts(attacker: Attacker, attacks: Sequence[AttackLike]) -> Iterator[Attempt]:
     """Yields every attempt that these attacks of one threat come to: each on every way, then what a full one adds."""
     for attack in attacks:
         for through, model, prepared in attacker.prepared(attack):
             yield Attempt(prepared.name, through, model, prepared)
     for through, model, prepared in attacker.fallbacks(attacks[0]) if attacks else ():
         yield Attempt(prepared.name, through, model, prepared)
-
-
-def survive(
-    attacks: Sequence[AnyAttack],
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    *,
-    indices: Tensor,
-    seed: int = 0,
-    draws: int = DRAWS,
-    precision: str = "auto",
-    observe: measure.Observer | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Returns (kept, x'): which images survive every attack, (N,) bool, and each one's worst image, (N, *S).
-
-    The attacks are made by one who knows the whole pipeline, each on what still survives.
-    draws: answers of a random model that are averaged, to attack and, fresh ones, to judge.
-    """
-    attacker = probe_pipeline(model, x, y, seed=seed, draws=draws)
-    every = list(attempts(attacker, attacks))
-    indices = indices.to(x.device)
-    worst = x.clone()
-    alive = torch.arange(len(x), device=x.device)
-    for at, attempt in enumerate(every):
-        if not len(alive):
-            break
-        hear = None if observe is None else measure.part(observe, at, len(every))
-        result = attempt(
-            attacker, x[alive], y[alive], indices=indices[alive], seed=seed, precision=precision, observe=hear
-        )
-        worst[alive] = result.x
-        alive = alive[~result.broken]
-    kept = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    kept[alive] = True
-    return kept, worst
 
 
 def _confirmed(result: Result, attacker: Attacker, y: Tensor, seed: int) -> tuple[Result, Tensor]:

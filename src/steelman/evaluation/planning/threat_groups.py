@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from steelman.attacks import AnyAttack, Attack, Cascade, Nearest
+from steelman.attacks import AttackLike, Finds
 from steelman.errors import InputError
 from steelman.threat import Threat
 
@@ -24,7 +24,7 @@ class ThreatGroup:
     norm: str
     eps: float
     threat: Threat
-    attacks: tuple[AnyAttack, ...]
+    attacks: tuple[AttackLike, ...]
 
     @property
     def bounded(self) -> bool:
@@ -37,7 +37,7 @@ class ThreatGroup:
         return f"{self.norm} {self.eps:g}" if self.bounded else "outside every ball"
 
 
-def threat_groups(attacks: AnyAttack | Sequence[AnyAttack]) -> tuple[ThreatGroup, ...]:
+def threat_groups(attacks: AttackLike | Sequence[AttackLike]) -> tuple[ThreatGroup, ...]:
     """Returns the threats of these attacks, those of one norm by rising eps.
 
     Raises InputError for no attack, a targeted one, one with an eps for each image, one that looks for the smallest
@@ -48,7 +48,7 @@ def threat_groups(attacks: AnyAttack | Sequence[AnyAttack]) -> tuple[ThreatGroup
         raise InputError("expected at least one attack, got none")
     if any(attack.targeted for attack in listed):
         raise InputError("expected untargeted attacks, got a targeted one: its labels would be wanted classes")
-    groups: dict[tuple[str, float], list[AnyAttack]] = {}
+    groups: dict[tuple[str, float], list[AttackLike]] = {}
     for attack in listed:
         groups.setdefault((_norm(attack), _eps(attack)), []).append(attack)
     norms = list(dict.fromkeys(norm for norm, _ in groups))
@@ -59,7 +59,7 @@ def threat_groups(attacks: AnyAttack | Sequence[AnyAttack]) -> tuple[ThreatGroup
     )
 
 
-def _shared(attacks: list[AnyAttack]) -> Threat:
+def _shared(attacks: list[AttackLike]) -> Threat:
     first = attacks[0].threat
     for attack in attacks[1:]:
         own = attack.threat
@@ -71,28 +71,17 @@ def _shared(attacks: list[AnyAttack]) -> Threat:
     return first
 
 
-def _norm(attack: AnyAttack) -> str:
+def _norm(attack: AttackLike) -> str:
     eps = attack.threat.eps
     return attack.threat.ball.name if isinstance(eps, Tensor) or math.isfinite(eps) else "none"
 
 
-def _eps(attack: AnyAttack) -> float:
+def _eps(attack: AttackLike) -> float:
     eps = attack.threat.eps
     if isinstance(eps, Tensor) and eps.dim():
         raise InputError("expected one eps for every image in an evaluation, got one for each: evaluate them apart")
     if math.isfinite(float(eps)):
         return float(eps)
-    if isinstance(attack, Attack) and isinstance(attack.goal, Nearest):
+    if attack.finds is Finds.NEAREST:
         raise InputError(f"expected a radius for {attack.name}, as what breaks inside it is counted: say eps, or --eps")
     return 0.0
-
-
-def full_cost(attack: AnyAttack, classes: int) -> int:
-    """Returns how many backward passes an attack takes of an image that never breaks, by its rules; 0 for a search."""
-    if isinstance(attack, Cascade):
-        return sum(full_cost(part, classes) for part in attack.attacks)
-    if not isinstance(attack, Attack) or not hasattr(attack.rule, "steps"):
-        return 0
-    targets = getattr(attack.loss, "targets", None)
-    turns = targets(classes) if callable(targets) else 1
-    return 0 if getattr(attack.rule, "asks", "scores") == "scores" else attack.rule.steps * attack.restarts * turns

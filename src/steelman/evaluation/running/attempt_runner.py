@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from steelman.attacks import AnyAttack, Progress, Result, catalogue, pgd
+from steelman.attacks import AttackLike, Progress, Result, catalogue, pgd
 from steelman.data import Images
 from steelman.evaluation import measure
 from steelman.evaluation.certificates import certify
@@ -74,7 +74,7 @@ class AttemptRunner:
             for number, margin, other in zip(self._numbers(rows), margins, bare, strict=True)
         ], None
 
-    def static(self, attack: AnyAttack, rows: Tensor, hear: Hear) -> Made:
+    def static(self, attack: AttackLike, rows: Tensor, hear: Hear) -> Made:
         """What an attack makes of the bare classifier, and what the pipeline then reads."""
         assert self.undefended is not None
         x, y = self.batch(rows)

@@ -8,7 +8,7 @@ from functools import partial
 
 from torch import Tensor
 
-from steelman.attacks import AnyAttack, Cascade, catalogue, fmn, standard
+from steelman.attacks import AttackLike, Cascade, catalogue, fmn, standard
 from steelman.evaluation.planning.attempts import attempts
 from steelman.evaluation.planning.threat_groups import ThreatGroup
 from steelman.evaluation.running.attempt_runner import AttemptRunner, Piece
@@ -59,7 +59,7 @@ def _unsettled(state: RunState, groups: Sequence[ThreatGroup], there: ThreatGrou
     return rows[left[rows]]
 
 
-def quick(group: ThreatGroup) -> AnyAttack:
+def quick(group: ThreatGroup) -> AttackLike:
     """Returns the first parts of the standard cascade, for a radius of a curve; of L0 the smallest change."""
     if group.norm not in catalogue["standard"].norms:
         return fmn(group.threat)

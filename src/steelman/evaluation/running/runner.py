@@ -10,8 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from steelman.attacks import Cascade, Progress, Universal, Worst, pgd
-from steelman.attacks.catalogue import AnyAttack
+from steelman.attacks import AttackLike, Progress
 from steelman.evaluation import checks
 from steelman.evaluation.options import EvaluationOptions
 from steelman.evaluation.planning.attempts import Attempt, attempts
@@ -70,7 +69,7 @@ class Runner:
         whole = torch.arange(len(self.attempts.images))
         for group in self.groups:
             for attempt in attempts(self.attempts.attacker, group.attacks):
-                if isinstance(attempt.attack, Universal):  # it learns one change from all of them
+                if attempt.attack.learns_from_all:  # it learns one change from all of them
                     self.run_step(self._piece(group, attempt, 0, whole))
         for group in self._farthest():
             self._run_all(radii(self.attempts, self.state, self.groups, group, self.chunks))
@@ -109,7 +108,7 @@ class Runner:
             step = Step(group.place, "certificate", "none", "", StepKind.CERTIFICATE)
             self.run_step(Piece(step, chunk, partial(self._proof, group, rows)))
         for attempt in attempts(self.attempts.attacker, group.attacks):
-            if not isinstance(attempt.attack, Universal):
+            if not attempt.attack.learns_from_all:
                 self.run_step(self._piece(group, attempt, chunk, rows))
 
     def _piece(
@@ -184,20 +183,21 @@ class Runner:
         """How many pieces there are at most, but for what a check calls for."""
         attacker, bare = self.attempts.attacker, self.attempts.undefended is not None
         each = [
-            len(list(attempts(attacker, group.attacks))) + (len(oblivious(group)) if bare else 0) + 1
+            len(list(attempts(attacker, group.attacks)))
+            + (len(oblivious(group)) if bare else 0)
+            + (self.options.certify and group.bounded)
             for group in self.groups
         ]
         return len(self.chunks) * (1 + sum(each) + len(self._farthest()) * (1 + len(RADII)))
 
 
-def oblivious(group: ThreatGroup) -> list[AnyAttack]:
-    """Returns the attacks of an group as one makes them who does not know the defence: on the bare classifier.
+def oblivious(group: ThreatGroup) -> list[AttackLike]:
+    """Returns the attacks of a group as one makes them who does not know the defence, one of each name.
 
-    Every step is taken, as what only just breaks the classifier is the least that could be done to it; for a cascade,
-    which stops there, PGD stands in.
+    Every step is taken, as what only just breaks the bare classifier is the least that could be done to it.
     """
-    made: dict[str, AnyAttack] = {}
+    made: dict[str, AttackLike] = {}
     for attack in group.attacks:
-        own = pgd(group.threat) if isinstance(attack, Cascade) else attack
-        made.setdefault(own.name, own.with_goal(Worst()))
+        own = attack.oblivious()
+        made.setdefault(own.name, own)
     return list(made.values())

@@ -137,7 +137,7 @@ def _breakers(store: Store, place: int) -> Iterable[Breaker]:
             backwards=sum(outcome.backwards for outcome in outcomes),
             seconds=round(store.seconds(step), 1),
             parts=tuple(
-                (name, count) for name, count in parts.most_common() if "/" in name and step.kind is not StepKind.STATIC
+                one for one in parts.most_common() if one[0] != step.attack and step.kind is not StepKind.STATIC
             ),
         )
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from steelman.attacks import AnyAttack
+from steelman.attacks import AttackLike
 from steelman.data import Images
 from steelman.pipeline import Fingerprint, Pipeline, wrapped
 from steelman.version import VERSION
@@ -20,7 +20,7 @@ def identity(
     pipeline: Pipeline,
     undefended: nn.Module | None,
     images: Images,
-    attacks: Sequence[AnyAttack],
+    attacks: Sequence[AttackLike],
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Returns the identity of a run, as JSON values.
@@ -36,7 +36,7 @@ def identity(
         "images": of_tensor(images.images),
         "labels": of_tensor(images.labels),
         "places": of_tensor(images.indices),
-        "attacks": [repr(attack) for attack in attacks],
+        "attacks": [attack.key() for attack in attacks],
         "options": dict(options),
         "steelman": VERSION,
         "torch": str(torch.__version__),

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from steelman.attacks import Attack, pgd
+from steelman.attacks import AttackLike, pgd
 from steelman.errors import InputError
 from steelman.norms import Ball
 from steelman.threat import Threat
@@ -57,8 +57,8 @@ class Adversarial:
     Source: Madry et al. 2018, eq. 2.1; evaluation mode: Pang et al. 2021 (Bag of Tricks), section 3. The ramp is ours.
     """
 
-    attack: Attack
-    held: Attack
+    attack: AttackLike
+    held: AttackLike
     ramp: float = 0.0
     classify: Classify = field(default_factory=Classify)
     lesson: Lesson = field(default_factory=Withstand)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from steelman.attacks import Attack
+from steelman.attacks import AttackLike
 from steelman.attacks.settings import not_negative, share
 from steelman.errors import InputError
 from steelman.pipeline import Pipeline
@@ -94,12 +94,12 @@ class EndToEndPurifierLoss:
     """
 
     classifier: nn.Module
-    attack: Attack
-    held: Attack
+    attack: AttackLike
+    held: AttackLike
     ramp: float = 0.3
     early: float = 0.0
-    first: Attack | None = None
-    unaware: tuple[tuple[Attack, float], ...] = ()
+    first: AttackLike | None = None
+    unaware: tuple[tuple[AttackLike, float], ...] = ()
     portion: float = 0.25
     weights: Weights = field(default_factory=Weights)
     classify: Classify = field(default_factory=Classify)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from steelman.attacks import Attack, pgd
+from steelman.attacks import AttackLike, pgd
 from steelman.attacks.settings import inside, not_negative, positive
 from steelman.errors import InputError
 from steelman.losses import cross_entropy
@@ -36,7 +36,7 @@ class Fast:
     """
 
     threat: Threat
-    held: Attack
+    held: AttackLike
     noise: float = 2.0
     size: float = 1.0
     clip: bool = False

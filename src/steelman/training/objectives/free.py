@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from steelman.attacks import Attack, Worst, fgsm, pgd
+from steelman.attacks import AttackLike, Worst, fgsm, pgd
 from steelman.attacks.settings import count, inside
 from steelman.errors import InputError
 from steelman.norms import Ball
@@ -34,7 +34,7 @@ class Free:
     """
 
     threat: Threat
-    held: Attack
+    held: AttackLike
     replays: int = 8
     ramp: float = 0.0
     classify: Classify = field(default_factory=Classify)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -75,7 +76,7 @@ class Guided:
     def at(self, done: float) -> Adversarial:
         """Returns what is minimised when a share of the training is done."""
         weight = self.weight * self.growth ** sum(done >= part for part in _QUARTERS)
-        attack = replace(self.adversarial.attack, loss=LedAway(weight))
+        attack = replace(cast("Attack", self.adversarial.attack), loss=LedAway(weight))
         return replace(self.adversarial, attack=attack, lesson=Held(weight))
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...], done: float = 1.0) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from steelman.attacks import AnyAttack, OfEps, pgd
+from steelman.attacks import AttackLike, OfEps, pgd
 from steelman.attacks.settings import not_negative
 from steelman.attacks.steepest import Steepest
 from steelman.losses import others
@@ -70,7 +70,7 @@ def mart(
     return Adversarial(attack=made, held=pgd(threat), ramp=ramp, classify=classify or Classify(), lesson=Mart(beta))
 
 
-def _ascent(threat: Threat | Ball, *, steps: int = 10, size: float | None = None) -> AnyAttack:
+def _ascent(threat: Threat | Ball, *, steps: int = 10, size: float | None = None) -> AttackLike:
     made = pgd(threat, steps=steps, size=size)
     if size is None and isinstance(made.rule, Steepest):
         return replace(made, rule=replace(made.rule, size=OfEps(0.25)))

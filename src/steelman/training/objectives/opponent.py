@@ -8,20 +8,20 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from steelman.attacks import AnyAttack, Attack, Entry, Last, Nearest, Worst, named
-from steelman.attacks.engine.loop import Search
+from steelman.attacks import Asks, AttackLike, Entry, Finds, Last, Worst, named
+from steelman.attacks.attack_like import on_each
 from steelman.errors import InputError
 from steelman.norms import Ball
 from steelman.threat import Threat
 from steelman.training.checkpoint import Examples
 from steelman.training.objectives.classify import accuracy
 
-AttackRecipe = Callable[..., AnyAttack]
+AttackRecipe = Callable[..., AttackLike]
 
 
 def opponent(
     attack: str | AttackRecipe, threat: Threat | Ball, *, steps: int | None = None, size: float | None = None
-) -> Attack:
+) -> AttackLike:
     """Returns an attack of a threat as it is trained on: every step of it is taken, whatever breaks before.
 
     The last candidate is kept, since the end of an ascent is wanted; where no gradient is followed, the worst one.
@@ -33,27 +33,26 @@ def opponent(
     recipe = named(attack) if isinstance(attack, str) else attack
     own = recipe.recipe if isinstance(recipe, Entry) else recipe
     called = attack if isinstance(attack, str) else getattr(attack, "__name__", "the attack")
-    if isinstance(recipe, Entry) and (recipe.finds != "within eps" or recipe.knows == "another model"):
-        why = "needs another model" if recipe.knows == "another model" else f"finds what is {recipe.finds}"
+    if isinstance(recipe, Entry) and (recipe.finds is not Finds.WITHIN or recipe.surrogate):
+        why = "needs another model" if recipe.surrogate else f"finds what is {recipe.finds}"
         raise _unfit(called, why)
     given = {name: value for name, value in (("steps", steps), ("size", size)) if value is not None}
     refused = sorted(given.keys() - inspect.signature(own).parameters.keys())
     if refused:
         raise InputError(f"expected no {refused[0]} for {called}, which has none: leave it out")
     made = own(threat, **given)
-    if not isinstance(made, Attack):
+    if not on_each(made):
         raise _unfit(called, "is several attacks in one, or learns from many images")
-    if made.goal == Nearest():
+    if made.finds is Finds.NEAREST:
         raise _unfit(called, "looks for the smallest change")
-    follows = not isinstance(made.rule, Search) and made.rule.asks == "gradient"
-    return made.with_goal(Last() if follows else Worst())
+    return made.with_goal(Last() if made.asks is Asks.GRADIENTS else Worst())
 
 
 def _unfit(name: str, why: str) -> InputError:
     return InputError(f"expected an attack within eps to train on, got {name}, which {why}: say pgd or fgsm")
 
 
-def ramped(attack: Attack, ramp: float, done: float) -> Attack:
+def ramped(attack: AttackLike, ramp: float, done: float) -> AttackLike:
     """Returns the attack of this moment: its eps rises evenly from 0 over the first part of the training.
 
     ramp: that part, as a share of the whole; 0 for all of eps at once.  done: what is over, as a share.
@@ -61,7 +60,7 @@ def ramped(attack: Attack, ramp: float, done: float) -> Attack:
     return attack.at(attack.threat.eps * done / ramp) if done < ramp else attack
 
 
-def x_adv(model: nn.Module, attack: Attack, x: Tensor, y: Tensor) -> Tensor:
+def x_adv(model: nn.Module, attack: AttackLike, x: Tensor, y: Tensor) -> Tensor:
     """Returns what an attack makes of (x, y), (N, *S), from a seed that torch's generator draws.
 
     The model is attacked in evaluation mode, in the precision that the fit runs in.
@@ -70,7 +69,7 @@ def x_adv(model: nn.Module, attack: Attack, x: Tensor, y: Tensor) -> Tensor:
     return attack(model, x, y, seed=seed, slots=len(x), precision=searching(x)).x
 
 
-def withstood(model: nn.Module, held: Attack, validation: Examples) -> Mapping[str, float]:
+def withstood(model: nn.Module, held: AttackLike, validation: Examples) -> Mapping[str, float]:
     """Returns the accuracy under an attack, and on clean images."""
     device = next(model.parameters()).device
     x, y = (part.to(device) for part in validation.batch(torch.arange(len(validation))))

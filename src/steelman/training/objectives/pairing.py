@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from steelman.attacks import Attack, pgd
+from steelman.attacks import AttackLike, pgd
 from steelman.attacks.settings import not_negative
 from steelman.errors import InputError, unknown
 from steelman.norms import Ball
@@ -57,7 +57,7 @@ class CleanPairing:
     Source: Kannan, Kurakin & Goodfellow 2018 (Adversarial logit pairing), eq. 4.
     """
 
-    held: Attack
+    held: AttackLike
     weight: float = 0.5
     classify: Classify = field(default_factory=lambda: Classify(noise=0.5))
 

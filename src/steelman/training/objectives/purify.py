@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from steelman.attacks import Attack
+from steelman.attacks import AttackLike
 from steelman.training.checkpoint import Examples
 from steelman.weights import digest
 
@@ -30,8 +30,8 @@ class Purify:
     """
 
     classifier: nn.Module
-    attacks: tuple[tuple[Attack, float], ...]
-    held: tuple[Attack, ...]
+    attacks: tuple[tuple[AttackLike, float], ...]
+    held: tuple[AttackLike, ...]
     clean: float = 0.25
     fidelity: float = 4.0
     _hurt: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from steelman.attacks import AnyAttack, Problem, pgd
+from steelman.attacks import AttackLike, Problem, pgd
 from steelman.attacks.settings import not_negative
 from steelman.losses import margin
 from steelman.norms import Ball
@@ -84,7 +84,7 @@ def trades(
     Source: Zhang et al. 2019 (TRADES), algorithm 1 and section 5; the numbers for MNIST are those of its code.
     """
 
-    def ascent(threat: Threat | Ball, *, steps: int = 40, size: float | None = None) -> AnyAttack:
+    def ascent(threat: Threat | Ball, *, steps: int = 40, size: float | None = None) -> AttackLike:
         return pgd(threat, steps=steps, size=size, start=at_nearby, loss=Diverging())
 
     made = opponent(ascent, threat, steps=steps, size=size)
