@@ -16,7 +16,7 @@ EXAMPLES = """examples:
   steelman reproduce --out runs/demo
   steelman reproduce --profile full --classifier vgg16 --out runs/full
   steelman reproduce --profile full --classifier paper_vgg --tables 2 --protocols as-published --out runs/paper
-  steelman reproduce --tables defences --images 100 --out runs/defences      # about 15 minutes a data set on one core
+  steelman reproduce --tables defences --images 200 --out runs/defences      # about 50 minutes a data set on one core
   steelman reproduce --tables holds --out runs/holds                         # about 3 hours a data set on one core
   steelman reproduce --tables breadth --out runs/breadth                     # about half an hour a data set
   steelman reproduce --tables training --images 500 --out runs/training      # trains five networks, half an hour
