@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steelman.errors import InputError
-from steelman.norms import L0, L1, L2, Linf, column
+from steelman.norms import ANY, L0, L1, L2, Linf, column
 from steelman.streams import Streams
 
 SHAPES = [(7,), (3, 4), (2, 3, 4)]
-DUAL = {"Linf": 1, "L2": 2, "L1": torch.inf}
 CONVEX = [Linf, L2, L1]
 
 
@@ -68,7 +67,7 @@ def test_a_projection_is_the_nearest_point(norm, x, eps):
     ball = norm(eps)
     p = ball.project(x)
     away = x.double() - p.double()
-    most = eps * length(away, DUAL[ball.name])
+    most = eps * length(away, ball.dual)
     assert torch.allclose(inner(away, p), most, rtol=1e-4, atol=slack(x) * (1 + eps) * (1 + float(x.abs().sum())))
 
 
@@ -126,7 +125,7 @@ def test_the_steepest_move_has_norm_one_and_attains_the_dual_norm(ball, shape, s
     assert torch.allclose(length(move, order(ball)), torch.ones(6).double(), atol=1e-5)
     # below 1e-38 single precision has few digits left
     rough = 1e-2 if scale < 1e-38 else 1e-5
-    assert torch.allclose(inner(grad, move), length(grad, DUAL[ball.name]), rtol=rough, atol=0)
+    assert torch.allclose(inner(grad, move), length(grad, ball.dual), rtol=rough, atol=0)
 
 
 @pytest.mark.parametrize("ball", [Linf(0.3), L2(0.3), L1(0.3), L1(0.3, share=0.5), L0(3)])
@@ -196,3 +195,26 @@ def test_another_radius_keeps_the_rest():
     assert L1(0.3, share=0.2).at(0.5).share == 0.2
     assert [type(ball(1).at(2)) for ball in (Linf, L2, L1, L0)] == [Linf, L2, L1, L0]
     assert repr(Linf(0.3)) == "Linf(eps=0.3)"
+
+
+@pytest.mark.parametrize("ball", [Linf(0.3), L2(0.3), L1(0.3), L0(3)])
+def test_the_diameter_is_the_distance_of_two_opposite_corners_of_the_box(ball):
+    black, white = torch.full((1, 2, 5), -1.0), torch.full((1, 2, 5), 1.0)
+    assert ball.diameter(10, 2.0) == pytest.approx(float(ball.size(white - black)), rel=1e-6)
+
+
+def test_noise_points_everywhere_and_is_each_samples_own():
+    like, streams = torch.zeros(4, 500), Streams.of(0, torch.arange(4))
+    flat, rounds = Linf(0.3).noise(streams, like), [norm(0.3).noise(streams, like) for norm in (L2, L1, L0)]
+    assert float(flat.abs().max()) <= 1
+    assert float(flat.min()) < -0.9 < 0.9 < float(flat.max())
+    assert all(torch.equal(one, rounds[0]) for one in rounds)
+    assert float(rounds[0].std()) == pytest.approx(1, abs=0.1)
+    assert len({tuple(row) for row in flat.tolist()}) == 4
+
+
+def test_usual_radii_are_known_once():
+    assert (Linf.usual["mnist"], Linf.usual["fashion-mnist"], Linf.usual["cifar10"]) == (0.3, 0.1, 8 / 255)
+    assert (L2.usual["mnist"], L2.usual["fashion-mnist"]) == (2.0, 1.0)
+    assert all(norm.usual[ANY] > 0 for norm in (Linf, L2, L1))
+    assert [norm.entrywise for norm in (Linf, L2, L1, L0)] == [True, False, False, False]

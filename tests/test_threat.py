@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from steelman.errors import InputError
 from steelman.norms import L0, L1, L2, Linf
 from steelman.streams import Streams
-from steelman.threat import Threat
+from steelman.threat import Threat, reach
 
 BALLS = [Linf(0.2), L2(0.5), L1(0.8), L0(3)]
 
@@ -121,3 +121,12 @@ def test_a_ball_is_a_threat_on_the_unit_box():
     assert Threat.of(threat) is threat
     assert (threat.at(0.5).low, threat.at(0.5).eps) == (-1, 0.5)
     assert repr(threat) == "Threat(ball=Linf(eps=0.3), low=-1, high=1, levels=None)"
+
+
+@given(eps=st.floats(0, 100), share=st.floats(-3, 3))
+def test_a_number_and_a_tensor_are_inside_by_one_rule(eps, share):
+    distance = eps + share * (reach(eps) - eps)
+    threat = Threat(L2(eps))
+    held = bool(threat.reaches(torch.tensor([distance], dtype=torch.float64)))
+    assert held == (distance <= reach(eps))
+    assert held == (share <= 1) or abs(share - 1) < 1e-6

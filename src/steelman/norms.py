@@ -6,8 +6,9 @@ Every function here works sample by sample on (N, *S): what one sample is does n
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -18,8 +19,17 @@ from steelman.streams import Streams
 Radius = float | Tensor
 
 
+ANY = "any"
+"""The usual radius where no data set says another; it is that of FAB's code (Croce & Hein 2020)."""
+
+
 class Ball(Protocol):
-    """All perturbations of a norm up to a radius, one for all samples or one for each."""
+    """All perturbations of a norm up to a radius, one for all samples or one for each.
+
+    sparse: whether its steepest moves change few entries.  entrywise: whether each entry is bounded for itself.
+    dual: the exponent of the norm that measures how much a move of norm one gains along a gradient.
+    usual: radii that the field takes, by a data set's id, or ANY.
+    """
 
     @property
     def eps(self) -> Radius: ...
@@ -27,11 +37,24 @@ class Ball(Protocol):
     def name(self) -> str: ...
     @property
     def sparse(self) -> bool: ...
+    @property
+    def entrywise(self) -> bool: ...
+    @property
+    def dual(self) -> float: ...
+    @property
+    def usual(self) -> Mapping[str, float]: ...
     def at(self, eps: Radius) -> Ball: ...
     def size(self, delta: Tensor) -> Tensor: ...
     def project(self, delta: Tensor) -> Tensor: ...
     def steepest(self, grad: Tensor) -> Tensor: ...
     def sample(self, streams: Streams, like: Tensor) -> Tensor: ...
+    def noise(self, streams: Streams, like: Tensor) -> Tensor: ...
+    def diameter(self, pixels: int, side: float) -> float: ...
+
+
+def _normal(ball: Ball, streams: Streams, like: Tensor) -> Tensor:
+    """Returns (N, *S): a direction for each sample, drawn at random, of any length."""
+    return streams.normal(like)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +64,9 @@ class Linf:
     eps: Radius = math.inf
     name = "Linf"
     sparse = False
+    entrywise = True
+    dual = 1.0
+    usual: ClassVar[Mapping[str, float]] = {"mnist": 0.3, "fashion-mnist": 0.1, "cifar10": 8 / 255, ANY: 0.3}
 
     def __post_init__(self) -> None:
         _checked(self.eps)
@@ -64,7 +90,15 @@ class Linf:
 
     def sample(self, streams: Streams, like: Tensor) -> Tensor:
         """Returns (N, *S): a uniform draw from the ball for each sample."""
-        return column(self.eps, like) * (2 * streams.uniform(like) - 1)
+        return column(self.eps, like) * self.noise(streams, like)
+
+    def noise(self, streams: Streams, like: Tensor) -> Tensor:
+        """Returns (N, *S): a direction for each sample, drawn at random, of any length."""
+        return 2 * streams.uniform(like) - 1
+
+    def diameter(self, pixels: int, side: float) -> float:
+        """Returns the largest distance of two images of so many pixels in a box of this side."""
+        return side
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +108,10 @@ class L2:
     eps: Radius = math.inf
     name = "L2"
     sparse = False
+    entrywise = False
+    dual = 2.0
+    usual: ClassVar[Mapping[str, float]] = {"mnist": 2.0, "fashion-mnist": 1.0, ANY: 1.0}
+    noise = _normal
 
     def __post_init__(self) -> None:
         _checked(self.eps)
@@ -106,6 +144,10 @@ class L2:
         share = streams.derive("radius").uniform(like.flatten(1)[:, :1]).squeeze(1) ** (1 / like[0].numel())
         return direction * column(share, like) * column(self.eps, like)
 
+    def diameter(self, pixels: int, side: float) -> float:
+        """Returns the largest distance of two images of so many pixels in a box of this side."""
+        return side * math.sqrt(pixels)
+
 
 @dataclass(frozen=True, eq=False)
 class L1:
@@ -119,6 +161,10 @@ class L1:
     share: float = 0.01
     name = "L1"
     sparse = True
+    entrywise = False
+    dual = math.inf
+    usual: ClassVar[Mapping[str, float]] = {ANY: 5.0}
+    noise = _normal
 
     def __post_init__(self) -> None:
         _checked(self.eps)
@@ -169,6 +215,10 @@ class L1:
         point = sign * weight / (weight.sum(1, keepdim=True) + spare).clamp_min(_tiny(like))
         return point.view_as(like) * column(self.eps, like)
 
+    def diameter(self, pixels: int, side: float) -> float:
+        """Returns the largest distance of two images of so many pixels in a box of this side."""
+        return side * pixels
+
 
 @dataclass(frozen=True, eq=False)
 class L0:
@@ -177,6 +227,10 @@ class L0:
     eps: Radius = math.inf
     name = "L0"
     sparse = True
+    entrywise = False
+    dual = math.inf  # of a single entry that changes by one
+    usual: ClassVar[Mapping[str, float]] = {}
+    noise = _normal
 
     def __post_init__(self) -> None:
         _checked(self.eps)
@@ -204,6 +258,10 @@ class L0:
         flat = like.flatten(1)
         chosen = _top(streams.derive("place").uniform(flat), column(self.eps, flat))
         return ((2 * streams.uniform(flat) - 1) * chosen).view_as(like)
+
+    def diameter(self, pixels: int, side: float) -> float:
+        """Returns the largest distance of two images of so many pixels in a box of this side."""
+        return float(pixels)
 
 
 def column(value: Radius, like: Tensor) -> Radius:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +14,14 @@ from steelman.norms import Ball, Radius
 from steelman.streams import Streams
 
 SLACK = 1e-6
+
+
+Eps = TypeVar("Eps", float, Tensor)
+
+
+def reach(eps: Eps, slack: float = SLACK) -> Eps:
+    """Returns how far a ball of a radius, a number or (N,), goes up to rounding: what lies farther is outside."""
+    return eps + slack * (1 + eps)
 
 
 @dataclass(frozen=True)
@@ -72,7 +81,7 @@ class Threat:
         moved = (x - self.low) / step - origin
         near = self._at_level(origin + moved.round())
         short = self._at_level(origin + (moved.abs() + SLACK).floor() * moved.sign())
-        if self.ball.name == "Linf":  # each pixel is free of the others
+        if self.ball.entrywise:
             fits = (self.ball.project(near - around) - (near - around)).abs() <= SLACK
             return torch.where(fits, near, short)
         fits = self.holds(near, around=around)
@@ -110,7 +119,7 @@ class Threat:
     def reaches(self, distance: Tensor, *, slack: float = SLACK) -> Tensor:
         """Returns (N,) bool: whether the ball goes as far as each distance, up to rounding."""
         eps = torch.as_tensor(self.eps, dtype=distance.dtype, device=distance.device)
-        return distance <= eps + slack * (1 + eps)
+        return distance <= reach(eps, slack)
 
     def take(self, index: Tensor) -> Threat:
         """Returns the threat of some of the samples."""

@@ -23,7 +23,7 @@ def peer(name):
 
 @pytest.fixture(scope="module")
 def subject():
-    """A model with curvature enough for steps to matter, and images that it classifies correctlyly."""
+    """A model with curvature enough for steps to matter, and images that it classifies correctly."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = nn.Sequential(

@@ -60,7 +60,7 @@ class AutoPgd:
     def start(self, problem: Problem) -> tuple[Tensor, Climb]:
         """Returns a random image on the sphere of each sample's ball, clipped to the box, and what is known there."""
         ball, streams = problem.threat.ball, problem.streams.derive("start")
-        draw = 2 * streams.uniform(problem.x) - 1 if ball.name == "Linf" else streams.normal(problem.x)
+        draw = ball.noise(streams, problem.x)
         draw *= radii(ball.eps, draw) / column(ball.size(draw), draw).clamp_min(torch.finfo(draw.dtype).tiny)
         x = problem.threat.project(draw.add_(problem.x), around=problem.x)
         zero, window = x.new_zeros(len(x)), torch.full_like(problem.y, max(int(0.22 * self.steps), 1))

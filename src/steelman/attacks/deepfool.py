@@ -51,7 +51,7 @@ class DeepFool:
     def move(self, problem: Problem, state: tuple[()], probe: Probe) -> tuple[Tensor, tuple[()]]:
         """Returns the next candidates: the sum of all steps so far, 1 + overshoot times, in the box."""
         threat = problem.threat
-        slope = torch.linalg.vector_norm(probe.grad.flatten(2), ord=1 if threat.ball.name == "Linf" else 2, dim=2)
+        slope = torch.linalg.vector_norm(probe.grad.flatten(2), ord=threat.ball.dual, dim=2)
         distance = probe.value.abs().to(slope) / slope.clamp_min(torch.finfo(slope.dtype).tiny)
         nearest = distance.argmin(1)
         each = torch.arange(len(nearest), device=nearest.device)

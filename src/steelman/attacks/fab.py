@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -18,13 +17,8 @@ from steelman.attacks.engine.problem import Asks, Problem, take
 from steelman.attacks.projections import onto_plane
 from steelman.attacks.settings import column, count, positive, share, smallest, where
 from steelman.errors import InputError
-from steelman.norms import Ball
+from steelman.norms import ANY, Ball
 from steelman.threat import Threat
-
-DUAL = {"Linf": 1.0, "L2": 2.0, "L1": math.inf}
-
-REACH = {"Linf": 0.3, "L2": 1.0, "L1": 5.0}
-"""How far restarts may begin where neither a radius nor a change that breaks is known: the authors' numbers."""
 
 SHORT = 1e-4
 """Of the clean image's margin, how much the final search leaves between what it finds and the boundary."""
@@ -100,7 +94,7 @@ class Boundary:
         gap: (N, C), how much the logit of each class is ahead of that of y.  grad: (N, C, *S), its gradient.
         """
         threat = problem.threat
-        slope = torch.linalg.vector_norm(grad.flatten(2), ord=DUAL[threat.ball.name], dim=2)
+        slope = torch.linalg.vector_norm(grad.flatten(2), ord=threat.ball.dual, dim=2)
         nearest = (gap.abs() / slope.clamp_min(torch.finfo(x.dtype).tiny)).argmin(1)
         each = torch.arange(len(x), device=x.device)
         plane = grad[each, nearest].flatten(1)
@@ -138,9 +132,9 @@ def _start(oracle: Oracle, rows: Tensor, problem: Problem, attempt: int) -> Tens
     ball, x = problem.threat.ball, problem.x
     best = torch.where(oracle.tally.margin[rows] > 0, oracle.tally.distance[rows], torch.inf)
     reach = torch.minimum(torch.as_tensor(ball.eps).to(best), best)
-    reach = torch.where(reach.isinf(), REACH[ball.name], reach)
+    reach = torch.where(reach.isinf(), ball.usual[ANY], reach)
     streams = problem.streams.derive("attempt").derive(attempt)
-    direction = 2 * streams.uniform(x) - 1 if ball.name == "Linf" else streams.normal(x)
+    direction = ball.noise(streams, x)
     move = direction * column(reach / 2 / ball.size(direction), x)
     return (x + move).clamp(problem.threat.low, problem.threat.high)
 
@@ -216,4 +210,4 @@ def _attack(
         classes=None if classes is None else count(classes, "classes"),
         final=count(final, "final", 0),
     )
-    return Attack(name=name, threat=smallest(threat, name, *DUAL), rule=rule, goal=Nearest())
+    return Attack(name=name, threat=smallest(threat, name, "Linf", "L2", "L1"), rule=rule, goal=Nearest())

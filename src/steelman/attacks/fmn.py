@@ -19,8 +19,6 @@ from steelman.losses import margin
 from steelman.norms import Ball
 from steelman.threat import Threat
 
-DUAL = {"Linf": 1.0, "L2": 2.0, "L1": math.inf}
-
 
 class Radii(NamedTuple):
     """The radius of each sample's ball, (N,), and the smallest change that broke it, (N,), infinite if none did."""
@@ -67,7 +65,7 @@ class FastMinimumNorm:
     def _length(self, problem: Problem, state: Radii, probe: Probe, length: Tensor) -> Tensor:
         """The next radius; while nothing broke, as far as the boundary is by a linear estimate."""
         gamma = self._gamma(probe)
-        slope = torch.linalg.vector_norm(probe.grad.flatten(1), ord=DUAL[problem.threat.ball.name], dim=1)
+        slope = torch.linalg.vector_norm(probe.grad.flatten(1), ord=problem.threat.ball.dual, dim=1)
         gap = probe.value.abs() / slope.clamp_min(torch.finfo(slope.dtype).tiny)
         up = state.eps * (1 + gamma)
         ahead = torch.maximum(length + 2 * gap, up) if self.cross else length + gap

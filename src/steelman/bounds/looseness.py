@@ -18,7 +18,7 @@ def is_loose(graph: Graph, region: Region, index: int) -> bool:
     """
     if index == 0 or not _behind_sums(graph, index):
         return False
-    return region.threat.ball.name != "Linf" or _sums(graph, index) > 1
+    return not region.threat.ball.entrywise or _sums(graph, index) > 1
 
 
 def _behind_sums(graph: Graph, index: int) -> bool:

@@ -34,7 +34,7 @@ class Region:
         unit = torch.finfo(rows.dtype).eps
         bound = dot(rows.clamp_min(0), high) + dot(rows.clamp_max(0), low)
         bound = bound + SUMMED * unit * dot(rows.detach().abs(), torch.maximum(high.abs(), low.abs()))
-        if self.threat.ball.name == "Linf":
+        if self.threat.ball.entrywise:
             return bound
         clean = self.x.reshape(len(self.x), 1, -1)
         flat = rows.flatten(0, 1)

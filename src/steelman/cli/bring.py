@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from steelman.threat import Threat
 
 NORMS = ("Linf", "L2", "L1", "L0")
-USUAL = {"mnist": 0.3, "fashion-mnist": 0.1, "cifar10": 8 / 255}
-"""The Linf radius that the field takes for each data set."""
 
 
 def add_model(command: argparse.ArgumentParser) -> None:

@@ -71,12 +71,13 @@ def run(options: argparse.Namespace) -> int:
     from steelman.evaluation.evaluate import evaluate
     from steelman.evaluation.options import EvaluationOptions
     from steelman.evaluation.storing.store import FILE
+    from steelman.norms import Linf
     from steelman.pipeline import wrapped
 
     options = config.read(options)
     images = bring.images(options)
     if options.eps is None and _usual(options, images):
-        options.eps = [bring.USUAL[images.id]]
+        options.eps = [Linf.usual[images.id]]
         console.print(f"at eps {options.eps[0]:.4g}, as is usual for {images.id}: --eps says another")
     listed = bring.attacks(options, images)
     model = bring.model(options, images)
@@ -122,7 +123,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _usual(options: argparse.Namespace, images: Images) -> bool:
     from steelman.attacks import Finds, catalogue, named
+    from steelman.norms import Linf
 
     known = (name for name in options.attack if name in catalogue or ":" in name)
     bounded = [name for name in known if named(name, code=True).finds is Finds.WITHIN]
-    return bool(bounded) and options.norm == "Linf" and images.id in bring.USUAL
+    return bool(bounded) and options.norm == "Linf" and images.id in Linf.usual

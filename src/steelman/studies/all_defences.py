@@ -25,8 +25,8 @@ from steelman.studies.paper_tables import SEARCHING
 
 TABLE = "defences"
 
-RADII = {"mnist": (0.3, 2.0), "fashion-mnist": (0.1, 1.0)}
-"""The Linf and the L2 radius of each data set; the field's for Linf."""
+RADII = {name: (Linf.usual[name], L2.usual[name]) for name in ("mnist", "fashion-mnist")}
+"""The usual Linf and L2 radius of each data set."""
 
 COST = 1500
 """Passes for each image, roughly."""

@@ -22,6 +22,7 @@ from steelman.models.resnet import STAGES, ResNet18
 from steelman.norms import L2, Linf
 from steelman.pipeline import Pipeline
 from steelman.records import Evaluation, Features, Row
+from steelman.studies.all_defences import RADII
 from steelman.studies.measured import attacked
 from steelman.studies.paper_setup import Done, Watch
 from steelman.studies.presentation import presentation
@@ -30,9 +31,6 @@ from steelman.training import Classify, Recipe, Trained, objectives
 TABLE = "training"
 
 TITLE = "Natural, mixed, PGD, logit pairing and denoising: one network trained in five ways"
-
-RADII = {"mnist": (0.3, 2.0), "fashion-mnist": (0.1, 1.0)}
-"""The Linf radius that is trained on, and the L2 radius of the attack that is not."""
 
 RECIPE = Recipe(epochs=4, rate=4e-3, average=0.99)
 

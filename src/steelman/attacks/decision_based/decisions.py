@@ -113,7 +113,7 @@ def to_boundary(oracle: Oracle, rows: Tensor, x: Tensor, within: Tensor | float)
     size = ball.size(x - clean)
 
     def path(at: Tensor, share: Tensor) -> Tensor:
-        if ball.name == "Linf":
+        if ball.entrywise:
             radius = column(share * size[at], x)
             blended = torch.minimum(torch.maximum(x[at], clean[at] - radius), clean[at] + radius)
         else:

@@ -66,7 +66,7 @@ class HopSkipJump:
 
     def _within(self, threat: Threat, x: Tensor) -> float:
         """The share of the way within which the boundary is met, no finer than numbers are."""
-        power = 2.0 if threat.ball.name == "Linf" else 1.5
+        power = 2.0 if threat.ball.name == "Linf" else 1.5  # the exponents of the paper
         share: float = self.gamma / x.shape[1:].numel() ** power
         return min(max(share, 4 * torch.finfo(x.dtype).eps), 0.5)
 
@@ -79,14 +79,14 @@ class HopSkipJump:
     def _direction(
         self, oracle: Oracle, rows: Tensor, x: Tensor, paid: Tensor, reach: Tensor, low: Lowest, t: int
     ) -> Tensor:
-        """(M, *S): the unit move away from what the model classifies correctlyly, as the probes vote."""
+        """(M, *S): the unit move away from what the model classifies correctly, as the probes vote."""
         threat = oracle.problem.threat
         streams = Streams(oracle.problem.streams.key[rows]).derive("probe").derive(t)
 
         def show(at: Tensor, number: Tensor) -> tuple[Tensor, Tensor]:
             own = Streams(streams.key[at]).derive(number)
             like = x.new_empty(len(at), low.lanes)
-            noise = 2 * own.uniform(like) - 1 if threat.ball.name == "Linf" else own.normal(like)
+            noise = threat.ball.noise(own, like)
             unit = low.lift(noise / noise.norm(dim=1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny))
             shown = torch.addcmul(x[at], column(reach[at], x), unit).clamp_(threat.low, threat.high)
             return shown, ((shown - x[at]) / column(reach[at], x)).flatten(1)

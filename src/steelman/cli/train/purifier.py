@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steelman.cli import bring
-from steelman.cli.bring import NORMS, USUAL
+from steelman.cli.bring import NORMS
 from steelman.errors import InputError
 
 if TYPE_CHECKING:
@@ -101,7 +101,9 @@ def _autoencoder(options: argparse.Namespace, images: Data, recipe: Recipe, how:
 def _threat(options: argparse.Namespace, images: Data) -> Ball:
     from steelman import norms
 
-    eps = options.eps if options.eps is not None else USUAL.get(images.id) if options.norm == "Linf" else None
+    eps = (
+        options.eps if options.eps is not None else norms.Linf.usual.get(images.id) if options.norm == "Linf" else None
+    )
     if eps is None:
         raise InputError(f"expected --eps, the {options.norm} radius to withstand on {images.name}: say --eps 0.1")
     return getattr(norms, options.norm)(eps)  # type: ignore[no-any-return]

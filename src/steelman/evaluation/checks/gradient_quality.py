@@ -137,4 +137,4 @@ def _foretold(context: CheckContext, rows: Tensor) -> float:
 def _spread(context: CheckContext) -> float:
     """The standard deviation of one pixel, in units of eps, of a change as large as the ball."""
     pixels = context.x.shape[1:].numel()
-    return float({"Linf": 1.0, "L2": pixels**-0.5}.get(context.threat.ball.name, 1 / pixels))
+    return float(pixels ** -(1 - 1 / context.threat.ball.dual))

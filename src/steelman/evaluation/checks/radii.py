@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import torch
 
-from steelman.attacks import Cascade, standard
+from steelman.attacks import Cascade, catalogue, standard
 from steelman.attacks.settings import largest
 from steelman.errors import InputError
 from steelman.evaluation.checks.context import CheckContext, Finding
@@ -81,11 +81,10 @@ def all_alike(context: CheckContext) -> float:
 
     Raises InputError for a box without sides, or a norm of another kind.
     """
-    width, pixels = context.threat.high - context.threat.low, context.x.shape[1:].numel()
-    sizes = {"Linf": 1.0, "L2": math.sqrt(pixels), "L1": float(pixels)}
-    if not math.isfinite(width) or context.threat.ball.name not in sizes:
-        raise InputError(f"there is no radius of {context.threat.ball.name} at which all images can be alike")
-    return width / 2 * sizes[context.threat.ball.name]
+    ball, width = context.threat.ball, context.threat.high - context.threat.low
+    if not math.isfinite(width) or ball.name not in catalogue["standard"].norms:
+        raise InputError(f"there is no radius of {ball.name} at which all images can be alike")
+    return ball.diameter(context.x.shape[1:].numel(), width / 2)
 
 
 def _held(context: CheckContext, eps: float) -> tuple[int, int, float]:

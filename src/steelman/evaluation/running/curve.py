@@ -35,7 +35,8 @@ def radii(
 
     state: as it stands when a piece is asked for, all pieces before it done.
     """
-    eps, farthest = group.eps, _diameter(group, math.prod(made.images.shape))
+    eps, threat = group.eps, group.threat
+    farthest = threat.ball.diameter(math.prod(made.images.shape), threat.high - threat.low)
     for radius in sorted({min(share * eps, farthest) for share in RADII}):
         if radius in {other.eps for other in groups if other.norm == group.norm} or radius <= 0:
             continue
@@ -65,9 +66,3 @@ def quick(group: ThreatGroup) -> AttackLike:
         return fmn(group.threat)
     whole = standard(group.threat)
     return Cascade(name="climb", threat=whole.threat, attacks=whole.attacks[:2])
-
-
-def _diameter(group: ThreatGroup, pixels: int) -> float:
-    """The largest distance that two images can have."""
-    side = group.threat.high - group.threat.low
-    return {"Linf": side, "L2": side * math.sqrt(pixels), "L1": side * pixels, "L0": float(pixels)}[group.norm]

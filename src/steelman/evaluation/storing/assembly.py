@@ -10,7 +10,7 @@ from typing import Any
 
 from steelman.evaluation.intervals import clopper_pearson
 from steelman.evaluation.storing.journal import Outcome, Step, StepKind
-from steelman.evaluation.storing.sample_outcomes import SLACK, SampleOutcome, collect
+from steelman.evaluation.storing.sample_outcomes import SampleOutcome, collect
 from steelman.evaluation.storing.store import Store
 from steelman.records import (
     WORST,
@@ -27,6 +27,7 @@ from steelman.records import (
     Verdict,
     build,
 )
+from steelman.threat import reach
 
 _POINTS = 24
 
@@ -166,7 +167,7 @@ def _curve(group: Mapping[str, Any], samples: tuple[Sample, ...], about: Mapping
     at = sorted({0.0, group["eps"], *(top * i / (_POINTS - 1) for i in range(_POINTS))})
     points = []
     for eps in at:
-        broken = sum(distance <= eps * (1 + SLACK) + SLACK for distance in known) if eps else 0
+        broken = sum(distance <= reach(eps) for distance in known) if eps else 0
         hits = right - broken
         points.append((eps, hits / n, *clopper_pearson(hits, n)))
     half = (right + 1) // 2

@@ -9,9 +9,7 @@ from typing import Any
 
 from steelman.evaluation.storing.journal import Outcome, Step, StepKind
 from steelman.evaluation.storing.store import Store
-
-SLACK = 1e-6
-"""Of a radius, as a threat allows it."""
+from steelman.threat import reach
 
 
 @dataclass
@@ -54,9 +52,7 @@ def collect(
 
 
 def _add(found: SampleOutcome, step: Step, outcome: Outcome, group: Mapping[str, Any], *, own: bool) -> None:
-    inside = outcome.broken and (
-        own if group["norm"] == "none" else outcome.distance <= group["eps"] * (1 + SLACK) + SLACK
-    )
+    inside = outcome.broken and (own if group["norm"] == "none" else outcome.distance <= reach(float(group["eps"])))
     if inside and not found.broken:
         found.broken, found.by = True, outcome.by
     if outcome.broken:
