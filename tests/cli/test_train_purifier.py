@@ -67,7 +67,7 @@ def test_a_certified_one_draws_images_of_the_data(here: Path) -> None:
     purifier = defences.load(here / "p.safetensors")
     dark, light = purifier.examples
     assert dark.mean() < 0.4 < light.mean()
-    assert "Certified(" in weights.read(here / "p.safetensors")[1]["objective"]
+    assert "CertifiedLoss(" in weights.read(here / "p.safetensors")[1]["objective"]
 
 
 def test_the_best_so_far_can_be_used_while_it_is_trained(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +105,14 @@ def test_a_card_says_what_stands_in_the_file_and_what_was_measured(here: Path) -
     assert run("report", "run", "--card", "p.safetensors") == 0
     card = (here / "p.md").read_text()
     assert card.startswith("# own/p\n")
-    for part in ("draws the clearest example", "Certified(", "width 2", "seed 0", "Linf ε 0.10", "## What they do not"):
+    for part in (
+        "draws the clearest example",
+        "CertifiedLoss(",
+        "width 2",
+        "seed 0",
+        "Linf ε 0.10",
+        "## What they do not",
+    ):
         assert part in card
     assert run("report", "run", "--card", "c.safetensors", "--out", "c.md") == 0
     assert "two linear layers" in (here / "c.md").read_text()

@@ -24,7 +24,7 @@ from steelman.records import WORST, Evaluation, read
 from steelman.report import tables, to_html
 from steelman.studies import ablation, ablation_setup
 from steelman.studies.ablation import ablate
-from steelman.studies.ablation_setup import AblationPlan, Bench
+from steelman.studies.ablation_setup import AblationPlan, AblationSetup
 from steelman.studies.ablation_variants import BASE, VARIANTS, HalfTargeted, Variant
 from steelman.studies.paper import reproduce
 from steelman.studies.paper_setup import Plan
@@ -67,7 +67,7 @@ def variant(key: str) -> Variant:
 
 
 @pytest.fixture(scope="module")
-def bench() -> Bench:
+def bench() -> AblationSetup:
     return ablation_setup.prepare(AblationPlan())
 
 
@@ -76,7 +76,7 @@ def evaluation(folder: Path, heard: Any) -> Evaluation:
     return study(plan(folder), heard)
 
 
-def test_the_base_is_what_ships(bench: Bench) -> None:
+def test_the_base_is_what_ships(bench: AblationSetup) -> None:
     usual = training.through(bench.bare, Linf(0.3), augment=augmentation(bench.loaded))
     assert repr(ablation_setup.objective(AblationPlan(), variant("base"), bench)) == repr(usual)
     assert (usual.early, usual.portion, usual.ramp, usual.attack.rule.steps) == (0.6, 0.25, 0.3, 7)
@@ -96,7 +96,7 @@ DIFFERS = {
     "pairing": {"weights": Weights(pairing=0.5)},
     "no-fidelity": {"weights": Weights(fidelity=0.0)},
     "no-clean": {"weights": Weights(clean=0.0)},
-    "no-unaware": {"portion": 0.0},
+    "no-oblivious": {"portion": 0.0},
     "eps-at-once": {"ramp": 0.0},
     "no-augmentation": {"classify": training.Classify()},
     "no-ramp": {},
@@ -108,7 +108,7 @@ DIFFERS = {
 
 
 @pytest.mark.parametrize("key", DIFFERS)
-def test_a_variant_learns_from_what_it_says_and_nothing_else(key: str, bench: Bench) -> None:
+def test_a_variant_learns_from_what_it_says_and_nothing_else(key: str, bench: AblationSetup) -> None:
     small = AblationPlan()
     base, one = (ablation_setup.objective(small, variant(name), bench) for name in ("base", key))
     assert changed(one, base) == DIFFERS[key]
@@ -116,7 +116,7 @@ def test_a_variant_learns_from_what_it_says_and_nothing_else(key: str, bench: Be
     assert recipes == ({"average": 0.0} if key == "no-average" else {})
 
 
-def test_the_attacks_of_a_training_differ_as_they_say(bench: Bench) -> None:
+def test_the_attacks_of_a_training_differ_as_they_say(bench: AblationSetup) -> None:
     def made(key: str) -> EndToEndPurifierLoss:
         return ablation_setup.objective(AblationPlan(), variant(key), bench)
 
@@ -131,7 +131,7 @@ def test_the_attacks_of_a_training_differ_as_they_say(bench: Bench) -> None:
     assert {*DIFFERS, "one-step", "one-step-early", "half-targeted"} == set(KEYS)
 
 
-def test_what_learns_differs_as_it_says(bench: Bench) -> None:
+def test_what_learns_differs_as_it_says(bench: AblationSetup) -> None:
     small = AblationPlan()
     learns = {key: ablation_setup.untrained(small, variant(key), bench) for key in KEYS}
     base = learns["base"]
@@ -152,7 +152,7 @@ def test_what_learns_differs_as_it_says(bench: Bench) -> None:
 
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("done", [0.1, 0.9])
-def test_every_variant_can_learn(key: str, done: float, bench: Bench) -> None:
+def test_every_variant_can_learn(key: str, done: float, bench: AblationSetup) -> None:
     small = AblationPlan(width=2, steps=2)
     module = ablation_setup.untrained(small, variant(key), bench).train()
     loss = ablation_setup.objective(small, variant(key), bench).loss(module, bench.test.batch(slice(0, 8)), done)

@@ -17,17 +17,17 @@ from steelman.studies import published, robustness, unseen_attacks
 from steelman.studies.all_defences import RADII, Entrant
 from steelman.studies.paper import reproduce
 from steelman.studies.paper_setup import Plan
-from steelman.studies.unseen_attacks import NEVER_SEEN, Trial
+from steelman.studies.unseen_attacks import NEVER_SEEN, BudgetedAttack
 
 FEW = (
-    Trial(fgsm(Linf(0.1)), True, "1 step"),
-    Trial(fgsm(Linf(0.3)), True, "1 step"),
-    Trial(pgd(Linf(0.05), steps=2), True, "2 steps"),
-    Trial(square(Linf(0.1), queries=4), False, "4 queries"),
-    Trial(ddn(L2(1.0), steps=3), False, "3 steps"),
-    Trial(one_pixel(L0(1), steps=1, population=4), False, "2 generations of 4"),
-    Trial(jsma(L0(4), classes=1), False, "4 pixels"),
-    Trial(corruptions(severities=3, only=["contrast", "brightness"]), False, "severity 3"),
+    BudgetedAttack(fgsm(Linf(0.1)), True, "1 step"),
+    BudgetedAttack(fgsm(Linf(0.3)), True, "1 step"),
+    BudgetedAttack(pgd(Linf(0.05), steps=2), True, "2 steps"),
+    BudgetedAttack(square(Linf(0.1), queries=4), False, "4 queries"),
+    BudgetedAttack(ddn(L2(1.0), steps=3), False, "3 steps"),
+    BudgetedAttack(one_pixel(L0(1), steps=1, population=4), False, "2 generations of 4"),
+    BudgetedAttack(jsma(L0(4), classes=1), False, "4 pixels"),
+    BudgetedAttack(corruptions(severities=3, only=["contrast", "brightness"]), False, "severity 3"),
 )
 
 

@@ -53,7 +53,7 @@ def bare() -> nn.Module:
 def measured(
     entrant: Entrant, images: data.Images, bare: nn.Module, folder: Path | None = None
 ) -> list[robustness.Row]:
-    how = {"dataset": "mnist", "bare": bare, "unaware": {}, "folder": folder, "seed": 0}
+    how = {"dataset": "mnist", "bare": bare, "oblivious": {}, "folder": folder, "seed": 0}
     return robustness.rows(entrant, images, **how, observe=lambda now: None)
 
 
@@ -81,7 +81,7 @@ def test_the_papers_own_attacks_are_static_figures_too(images: data.Images, bare
     for (_, eps), x_adv in made.items():
         assert (x_adv - images.x).abs().max() <= eps + 1e-6
     _, unet = robustness.entrants("mnist", ("unet",))
-    how = {"dataset": "mnist", "bare": bare, "unaware": made, "folder": None, "seed": 0}
+    how = {"dataset": "mnist", "bare": bare, "oblivious": made, "folder": None, "seed": 0}
     rows = robustness.rows(unet, images, **how, observe=lambda now: None)
     found = {(row.attack, row.eps): row for row in rows if row.protocol == "static"}
     assert [*found] == [("none", 0.0), ("pgd", 0.3), ("fgsm", 0.6), ("pgd", 0.15)]

@@ -11,7 +11,7 @@ from steelman.defences import CertifiedAutoencoder
 from steelman.errors import InputError
 from steelman.norms import Linf
 from steelman.threat import Threat
-from steelman.training import Certified, Recipe, fit
+from steelman.training import CertifiedLoss, Recipe, fit
 from steelman.training.objectives import crown_ibp, ibp
 from steelman.training.purifiers import certify_prototypes
 
@@ -69,7 +69,7 @@ def test_a_network_trained_on_bounds_certifies_where_one_trained_on_labels_does_
         model = nn.Sequential(nn.Flatten(), nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 2))
         images = Images(x, y, ("dark", "bright"), "blobs")
         recipe = Recipe(epochs=30, rate=0.02, precision="fp32", batch_size=50)
-        fit(model, Certified(threat=ibp(Linf(0.2)).threat, clean=clean), images, images, recipe)
+        fit(model, CertifiedLoss(threat=ibp(Linf(0.2)).threat, clean=clean), images, images, recipe)
         shares.append(bounds.certify(model, x, y, 0.2, methods=("ibp",)).share)
     assert shares[1] > shares[0] + 0.2
     assert shares[1] > 0.9
@@ -78,7 +78,7 @@ def test_a_network_trained_on_bounds_certifies_where_one_trained_on_labels_does_
 @pytest.mark.parametrize("wrong", [{"reach": 0.0}, {"clean": 1.5}, {"rise": -1.0}, {"method": "crown"}])
 def test_settings_that_are_none_are_refused(wrong):
     with pytest.raises(InputError, match="expected"):
-        Certified(threat=ibp(Linf(EPS)).threat, **wrong)
+        CertifiedLoss(threat=ibp(Linf(EPS)).threat, **wrong)
 
 
 def test_steadied_drawings_are_read_with_a_larger_proof_and_stay_near():

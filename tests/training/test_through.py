@@ -125,17 +125,19 @@ def test_the_usual_objective_takes_other_steps_and_another_loss():
 
 def test_some_are_attacked_by_one_who_does_not_know_of_the_purifier():
     frozen, model, (x, y) = classifier(), purifier(), batch()
-    unaware = ((fgsm(Linf(0.0)).with_goal(Last()), 1.0),)
-    objective = through(frozen, unaware=unaware, portion=0.5, weights=Weights(clean=0.0, unaware=1.0, fidelity=0.0))
+    oblivious = ((fgsm(Linf(0.0)).with_goal(Last()), 1.0),)
+    objective = through(
+        frozen, oblivious=oblivious, portion=0.5, weights=Weights(clean=0.0, oblivious=1.0, fidelity=0.0)
+    )
     torch.manual_seed(0)
     made = objective.attacked(model, (x, y))
-    assert made.unaware.shape == (6, 1, 4, 4)
-    moved = (made.unaware - x[:6]).abs().flatten(1).amax(1)
+    assert made.oblivious.shape == (6, 1, 4, 4)
+    moved = (made.oblivious - x[:6]).abs().flatten(1).amax(1)
     assert len(moved.unique()) == 6  # an eps of each image's own
     grads = stepped(frozen, x[:6], y[:6], 1e-3) - x[:6]
-    free = (made.unaware > 0) & (made.unaware < 1) & (grads != 0)
-    assert torch.equal((made.unaware - x[:6]).sign()[free], grads.sign()[free])
-    expected = F.cross_entropy(frozen(model(made.x_adv)), y) + F.cross_entropy(frozen(model(made.unaware)), y[:6])
+    free = (made.oblivious > 0) & (made.oblivious < 1) & (grads != 0)
+    assert torch.equal((made.oblivious - x[:6]).sign()[free], grads.sign()[free])
+    expected = F.cross_entropy(frozen(model(made.x_adv)), y) + F.cross_entropy(frozen(model(made.oblivious)), y[:6])
     assert torch.allclose(objective.reading(model, made), expected, rtol=1e-5)
 
 

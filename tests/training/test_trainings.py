@@ -78,6 +78,15 @@ def test_each_is_built_as_the_catalogue_has_it(name: str, noise: Data) -> None:
     assert not one.fits & {"model", "classifier", "data", "recipe", "checkpoint"}
 
 
+def test_a_setting_goes_by_its_former_name_too(noise: Data) -> None:
+    def fit(model: nn.Module, oblivious: float) -> object:
+        return oblivious
+
+    one = replace(TRAININGS["unet"], fit=fit)
+    assert one.fits == {"oblivious"}
+    assert one.train(noise, recipe=RECIPE, settings={"oblivious": 0.3}, name="unet", device="cpu") == 0.3
+
+
 def test_a_training_by_name_is_that_of_the_function(noise: Data) -> None:
     settings = {"width": 4, "code": 8, "steps": 1}
     made = TRAININGS["unet"].train(noise, recipe=RECIPE, settings=settings, name="unet", classifier=classifier())

@@ -3,7 +3,7 @@
 from steelman.bounds.certify import (
     METHODS,
     Bounds,
-    Certified,
+    Certificates,
     certify,
     crown,
     differences,
@@ -17,7 +17,7 @@ __all__ = [
     "METHODS",
     "RULES",
     "Bounds",
-    "Certified",
+    "Certificates",
     "certify",
     "crown",
     "differences",

@@ -36,7 +36,7 @@ class Bounds(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Certified:
+class Certificates:
     """Where no image of the set around a sample is misclassified.
 
     holds: (N,) bool.  margin: (N,), the least upper bound found of the largest margin of another class over the true
@@ -121,7 +121,7 @@ def certify(
     methods: Sequence[str] = ("ibp", "crown-ibp", "crown"),
     batch: int = 32,
     observe: Observer | None = None,
-) -> Certified:
+) -> Certificates:
     """Returns which samples no image of the set can turn, each by the first method that certifies it.
 
     methods: of METHODS, the cheapest first; each runs on what the ones before it left open.
@@ -153,7 +153,7 @@ def certify(
             rest = rest[~(found < 0)]
         if observe is not None:
             observe(min(start + batch, len(x)), len(x))
-    return Certified(margin < 0, margin, tuple(by))
+    return Certificates(margin < 0, margin, tuple(by))
 
 
 def supported(model: Model, x: Tensor) -> str | None:

@@ -90,7 +90,7 @@ class Call:
         return tensor.expand(self.node.shape).reshape(self.batch, 1, -1)
 
 
-class Rule(Protocol):
+class OperationRule(Protocol):
     """What bounds one kind of operation.
 
     affine: whether its backward step loses nothing.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from steelman.bounds.activations import Rectified
-from steelman.bounds.graph import SUMMED, Box, Call, Graph, Rule, dot
+from steelman.bounds.graph import SUMMED, Box, Call, Graph, OperationRule, dot
 from steelman.bounds.looseness import is_loose
 from steelman.bounds.region import Region
 from steelman.bounds.rules import ruled
@@ -23,7 +23,7 @@ class Bounded:
     """A network over a region: the graph, what bounds each node, and each node's box."""
 
     graph: Graph
-    rules: dict[int, Rule]
+    rules: dict[int, OperationRule]
     region: Region
     boxes: dict[int, Box]
 
@@ -88,14 +88,14 @@ def _by_box(call: Call, box: Box, rows: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _noise(rule: Rule, call: Call, boxes: list[Box]) -> Tensor | None:
+def _noise(rule: OperationRule, call: Call, boxes: list[Box]) -> Tensor | None:
     if "noise" not in call.memo:
         found = rule.noise(call, boxes)
         call.memo["noise"] = None if found is None else call.part(found).mT
     return cast("Tensor | None", call.memo["noise"])
 
 
-def _tighten(net: Bounded, index: int, rule: Rule) -> None:
+def _tighten(net: Bounded, index: int, rule: OperationRule) -> None:
     """Bounds what an activation is still open for by linear bounds, and takes the tighter of the two."""
     source = net.graph.calls[index]
     if "tightened" in source.memo:
@@ -123,7 +123,7 @@ def _tighten(net: Bounded, index: int, rule: Rule) -> None:
     net.boxes[index] = Box(low.view(shape), high.view(shape))
 
 
-def _open(rule: Rule, low: Tensor, high: Tensor) -> Tensor:
+def _open(rule: OperationRule, low: Tensor, high: Tensor) -> Tensor:
     """Which values the activation is not straight over."""
     if isinstance(rule, Rectified):
         return (low < 0) & (high > 0)

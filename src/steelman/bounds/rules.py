@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 from steelman.bounds.activations import SIGMOID, TANH, Kinked, Rectified, Smooth, gelu, limits
 from steelman.bounds.affine import Average, Convolution, Linear, Scale, Sum
-from steelman.bounds.graph import Call, Graph, Rule
+from steelman.bounds.graph import Call, Graph, OperationRule
 from steelman.bounds.movement import Movement
 from steelman.bounds.products import Largest, Mixture, Product
 from steelman.bounds.program import WAY_OUT
 from steelman.errors import InputError
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, OperationRule] = {
     "_adaptive_avg_pool2d": Average(),
     "_prelu_kernel": Rectified("weight"),
     "_to_copy": Movement(),
@@ -73,7 +73,7 @@ RULES: dict[str, Rule] = {
 }
 
 
-def rule(call: Call) -> Rule:
+def rule(call: Call) -> OperationRule:
     """Returns what bounds a node. Raises InputError if nothing does."""
     if call.node.name not in RULES:
         raise InputError(
@@ -84,7 +84,7 @@ def rule(call: Call) -> Rule:
     return Scale() if isinstance(found, Product) and len(call.given) == 1 else found
 
 
-def ruled(graph: Graph) -> dict[int, Rule]:
+def ruled(graph: Graph) -> dict[int, OperationRule]:
     """Returns what bounds each node of a network. Raises InputError for the first that nothing bounds."""
     return {index: rule(call) for index, call in graph.calls.items()}
 

@@ -9,7 +9,7 @@ from steelman.report import formatting
 
 
 @dataclass(frozen=True)
-class Attempt:
+class AttackLine:
     """One attack in the words of a table.
 
     parts: of a cascade, how many images each part broke.  tried, broke: images.  reach, share: both as percent of all
@@ -55,7 +55,7 @@ class Cost:
         return f"{self.percent:.1f} % of what every attack on every image would have taken."
 
 
-def attempts(case: Case) -> tuple[Attempt, ...]:
+def attempts(case: Case) -> tuple[AttackLine, ...]:
     """Returns every attack, in the order they were made."""
     return tuple(_attempt(breaker, case.n) for breaker in case.breakers)
 
@@ -94,8 +94,8 @@ def cost(case: Case) -> Cost:
     )
 
 
-def _attempt(one: Breaker, n: int) -> Attempt:
-    return Attempt(
+def _attempt(one: Breaker, n: int) -> AttackLine:
+    return AttackLine(
         attack=formatting.attack(one.attack),
         parts=", ".join(f"{name.removeprefix(f'{one.attack}/')} {count:,}" for name, count in one.parts),
         through=one.through or ("the bare classifier" if one.protocol == Protocol.STATIC else formatting.MISSING),

@@ -30,7 +30,7 @@ class Block:
     rungs: tuple[Rung, ...]
     zones: tuple[Zone, ...]
     checks: tuple[Check, ...]
-    attempts: tuple[attackers.Attempt, ...]
+    attempts: tuple[attackers.AttackLine, ...]
     cost: attackers.Cost
     curve: str
     curve_table: Table | None

@@ -89,10 +89,10 @@ def collapses(evaluation: Evaluation) -> tuple[str, ...]:
             or _told_apart(row, rows)
         ):
             continue
-        unaware = [
+        oblivious = [
             r for r in rows if r.protocol == Protocol.STATIC and _place(r) == _place(row) and not formatting.is_clean(r)
         ]
-        same = [r for r in unaware if r.attack == row.attack] or unaware
+        same = [r for r in oblivious if r.attack == row.attack] or oblivious
         fall = max((_value(r) - _value(row) for r in same), default=0.0)
         if fall >= COLLAPSE:
             known = falls.setdefault((row.dataset, row.defence, row.classifier), {})
@@ -142,10 +142,10 @@ def leaks(evaluation: Evaluation) -> tuple[str, ...]:
 def _headline(name: str, rows: list[Row], focus: Focus) -> Headline:
     attacked = [row for row in rows if not formatting.is_clean(row)]
     adaptive = [row for row in attacked if row.protocol == Protocol.ADAPTIVE and row.defence != "none"]
-    unaware = [
+    oblivious = [
         row for row in attacked if row.protocol not in (Protocol.ADAPTIVE, Protocol.CERTIFIED) and row.defence != "none"
     ]
-    chosen = min(unaware, key=lambda row: _preference(row, adaptive, focus), default=None)
+    chosen = min(oblivious, key=lambda row: _preference(row, adaptive, focus), default=None)
     first = min((_rank(row, focus) for row in adaptive), default=0)
     twins = [
         row for row in adaptive if (_rank(row, focus) == first if chosen is None else _place(row) == _place(chosen))

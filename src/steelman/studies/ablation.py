@@ -22,7 +22,7 @@ from steelman.pipeline import Pipeline
 from steelman.records import WORST, Evaluation, Protocol, Row
 from steelman.report.formatting import duration
 from steelman.studies import ablation_setup
-from steelman.studies.ablation_setup import AblationPlan, Bench
+from steelman.studies.ablation_setup import AblationPlan, AblationSetup
 from steelman.studies.ablation_variants import BASE, VARIANTS, Variant
 from steelman.studies.measured import attacked
 from steelman.studies.paper_setup import Done, Watch
@@ -36,7 +36,7 @@ TITLE = "What each ingredient of the robust auto-encoder's training is worth"
 STEPS, QUERIES = 100, 500
 """Of Auto-PGD, and of the attack without gradients."""
 
-Unaware = Callable[[], Mapping[str, Tensor]]
+Oblivious = Callable[[], Mapping[str, Tensor]]
 """Returns what each static attack made on the bare classifier, (N, *S) by name."""
 
 
@@ -61,7 +61,7 @@ def ablate(plan: AblationPlan, watch: Watch, observe: Callable[[Done], None]) ->
     started = time.monotonic()
     listed, bench = _chosen(plan), ablation_setup.prepare(plan)
     total, rows = len(listed) + 1, list[Row]()
-    unaware = _unaware(plan, bench)
+    oblivious = _oblivious(plan, bench)
     seconds: dict[str, float] = {}
     for at, one in enumerate((None, *listed)):
         entry = _Entry("none", "none", "", bench.bare)
@@ -71,7 +71,7 @@ def ablate(plan: AblationPlan, watch: Watch, observe: Callable[[Done], None]) ->
             entry = _Entry(one.key, one.name, f"{one.says} Trained in {duration(seconds[one.name])}.", pipeline)
         title = f"{plan.dataset}, {entry.name}: attacks"
         observe(Done(at, total, title))
-        rows += _rows(plan, bench, unaware, entry, _relay(observe, at, total, title))
+        rows += _rows(plan, bench, oblivious, entry, _relay(observe, at, total, title))
     observe(Done(total, total, "done"))
     return Evaluation(
         title=TITLE,
@@ -104,7 +104,7 @@ def _chosen(plan: AblationPlan) -> list[Variant]:
     return [one for key, one in known.items() if key in (plan.chosen or known)]
 
 
-def _notes(plan: AblationPlan, bench: Bench) -> tuple[str, ...]:
+def _notes(plan: AblationPlan, bench: AblationSetup) -> tuple[str, ...]:
     visits = plan.recipe.epochs * len(bench.loaded.split(plan.recipe.seed)[0])
     return (
         f"Each variant is one change from “{BASE}” and was shown {visits:,} images in {plan.recipe.epochs} epochs; "
@@ -127,7 +127,7 @@ def _adaptive(plan: AblationPlan) -> tuple[Attack, ...]:
     return apgd(threat, steps=STEPS), apgd_dlr(threat, steps=STEPS), square(threat, queries=QUERIES)
 
 
-def _unaware(plan: AblationPlan, bench: Bench) -> Unaware:
+def _oblivious(plan: AblationPlan, bench: AblationSetup) -> Oblivious:
     @cache
     def made() -> Mapping[str, Tensor]:
         x, y = measure.on(bench.bare, bench.test)
@@ -142,7 +142,7 @@ def _relay(observe: Callable[[Done], None], at: int, of: int, title: str) -> mea
 
 
 def _rows(
-    plan: AblationPlan, bench: Bench, unaware: Unaware, entry: _Entry, observe: measure.Observer
+    plan: AblationPlan, bench: AblationSetup, oblivious: Oblivious, entry: _Entry, observe: measure.Observer
 ) -> Iterator[Row]:
     """The rows of one line; attacks through its pipeline are journaled in the run folder."""
     x, y = measure.on(entry.pipeline, bench.test)
@@ -154,7 +154,7 @@ def _rows(
 
     yield row(measure.right(entry.pipeline, x, y), "none", 0.0)
     for attack in _static(plan):
-        yield row(measure.right(entry.pipeline, unaware()[attack.name], y), attack.name, float(attack.threat.eps))
+        yield row(measure.right(entry.pipeline, oblivious()[attack.name], y), attack.name, float(attack.threat.eps))
     named = Pipeline(entry.pipeline, name=plan.classifier, defence=entry.name)
     folder = plan.out / "rows" / plan.dataset / f"ablation-{entry.key}-{len(bench.test)}"
     listed = _adaptive(plan)

@@ -54,7 +54,7 @@ class AblationPlan:
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class AblationSetup:
     """The same for every variant.
 
     loaded: the data set with its share of the training images.  test: what is attacked.
@@ -67,7 +67,7 @@ class Bench:
     bare: nn.Module
 
 
-def prepare(plan: AblationPlan) -> Bench:
+def prepare(plan: AblationPlan) -> AblationSetup:
     """Returns what all variants have in common.
 
     Raises InputError for a data set that it does not know, and for a share that is none.
@@ -80,10 +80,10 @@ def prepare(plan: AblationPlan) -> Bench:
     loaded = replace(loaded, train=loaded.train.sample(round(plan.share * len(loaded.train)), seed))
     test = loaded.test if plan.images >= len(loaded.test) else loaded.test.sample(plan.images, seed)
     classifier = models.load(f"{plan.dataset}/{plan.classifier}").to(plan.device).eval().requires_grad_(False)
-    return Bench(loaded, test, classifier, folded(classifier))
+    return AblationSetup(loaded, test, classifier, folded(classifier))
 
 
-def objective(plan: AblationPlan, one: Variant, bench: Bench) -> EndToEndPurifierLoss:
+def objective(plan: AblationPlan, one: Variant, bench: AblationSetup) -> EndToEndPurifierLoss:
     """Returns what a variant learns from: what ships learns from it too, but for the change."""
     told = {"steps": plan.steps, "augment": augmentation(bench.loaded), **one.objective}
     return training.through(bench.bare, Linf(plan.eps), **told)  # type: ignore[arg-type]
@@ -94,7 +94,7 @@ def recipe(plan: AblationPlan, one: Variant) -> Recipe:
     return replace(plan.recipe, **one.recipe)  # type: ignore[arg-type]
 
 
-def untrained(plan: AblationPlan, one: Variant, bench: Bench) -> nn.Module:
+def untrained(plan: AblationPlan, one: Variant, bench: AblationSetup) -> nn.Module:
     """Returns what learns: the purifier, or the pipeline of it and a copy of the classifier."""
     (channels, side, _), classes = bench.loaded.test.shape, bench.loaded.test.num_classes
     ours: dict[str, Any] = {}
@@ -109,7 +109,7 @@ def untrained(plan: AblationPlan, one: Variant, bench: Bench) -> nn.Module:
     return Pipeline(copy.deepcopy(bench.classifier).requires_grad_(True), purifier=purifier)
 
 
-def trained(plan: AblationPlan, one: Variant, bench: Bench, watch: Watch) -> tuple[nn.Module, float]:
+def trained(plan: AblationPlan, one: Variant, bench: AblationSetup, watch: Watch) -> tuple[nn.Module, float]:
     """Returns a variant's pipeline, folded, and the seconds of its training.
 
     It is trained into the run folder if it is not there, and goes on where it was killed.
@@ -149,7 +149,7 @@ def _fit(
     module: nn.Module,
     learns: EndToEndPurifierLoss,
     how: Recipe,
-    bench: Bench,
+    bench: AblationSetup,
     checkpoint: Path,
     observe: training.Observer,
 ) -> Trained:

@@ -99,8 +99,8 @@ VARIANTS: tuple[Variant, ...] = (
     ),
     Variant("no-clean", "without clean images", "clean=0: how clean images are read counts nothing.", {"clean": 0.0}),
     Variant(
-        "no-unaware",
-        "without unaware attacks",
+        "no-oblivious",
+        "without oblivious attacks",
         "portion=0: no image is attacked on the bare classifier, at large eps or small.",
         {"portion": 0.0},
     ),

@@ -56,12 +56,12 @@ def _holding(plan: Plan, dataset: str, images: Images) -> Iterator[Cell]:
     how: dict[str, Any] = {"dataset": dataset, "bare": bare, "folder": plan.out / robustness.TABLE / dataset}
 
     @cache
-    def unaware() -> Mapping[tuple[str, float], Tensor]:
+    def oblivious() -> Mapping[tuple[str, float], Tensor]:
         return robustness.published_attacks(bare, images, seed=plan.seed)
 
     def later(entrant: Entrant) -> Callable[[Hear], Found]:
         return lambda hear: (
-            robustness.rows(entrant, images, **how, unaware=unaware(), seed=plan.seed, observe=hear),
+            robustness.rows(entrant, images, **how, oblivious=oblivious(), seed=plan.seed, observe=hear),
             [],
         )
 

@@ -24,7 +24,7 @@ from steelman.studies import (
     robustness,
     unseen_attacks,
 )
-from steelman.studies.paper_setup import Cell, Done, Found, Hear, Plan, Stage, Watch, prepare
+from steelman.studies.paper_setup import Cell, Done, Found, Hear, PaperSetup, Plan, Watch, prepare
 from steelman.studies.presentation import presentation
 from steelman.studies.protocols import AS_PUBLISHED, STATIC, adaptive
 
@@ -135,14 +135,14 @@ def _relay(observe: Callable[[Done], None], cell: Cell, done: int, total: int) -
     return lambda now: observe(Done(done + cell.cost * now.done / now.total, total, cell.title))
 
 
-def _papers(plan: Plan, stage: Stage) -> Iterator[Cell]:
+def _papers(plan: Plan, stage: PaperSetup) -> Iterator[Cell]:
     if {"1a", "1b", "2"} & set(plan.tables):
         yield from _accuracies(plan, stage)
     if "3" in plan.tables and "static" in plan.protocols and stage.dataset == "mnist":
         yield Cell("latency", 10, lambda _: (paper_tables.table3(plan, stage), []))
 
 
-def _accuracies(plan: Plan, stage: Stage) -> Iterator[Cell]:
+def _accuracies(plan: Plan, stage: PaperSetup) -> Iterator[Cell]:
     yield Cell(f"{stage.dataset}, clean", 10, lambda _: (paper_tables.clean(plan, stage), []))
     for attack, each in EPS.items():
         own_table = paper_tables.TABLE[attack] in plan.tables
@@ -160,9 +160,9 @@ def _accuracies(plan: Plan, stage: Stage) -> Iterator[Cell]:
 
 
 def _later(
-    function: Callable[[Plan, Stage, str, Sequence[float], Hear], Found],
+    function: Callable[[Plan, PaperSetup, str, Sequence[float], Hear], Found],
     plan: Plan,
-    stage: Stage,
+    stage: PaperSetup,
     attack: str,
     all_eps: Sequence[float],
 ) -> Callable[[Hear], Found]:

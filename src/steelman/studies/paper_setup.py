@@ -70,7 +70,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Stage:
+class PaperSetup:
     """Everything on its place.
 
     classifier: on images as they are, batch norm folded.  published: the same on images of 32×32, not folded.
@@ -86,7 +86,7 @@ class Stage:
     notes: tuple[str, ...]
 
 
-def prepare(plan: Plan, dataset: str, watch: Watch) -> Stage:
+def prepare(plan: Plan, dataset: str, watch: Watch) -> PaperSetup:
     """Returns the stage of a data set; what has no weights yet is trained into the run folder and kept there."""
     loaded = data.load(dataset)
     assert loaded.train is not None
@@ -97,7 +97,7 @@ def prepare(plan: Plan, dataset: str, watch: Watch) -> Stage:
     on_32 = Resized(network, 28) if on_28 is network else network
     autoencoders = {attack: _autoencoder(plan, dataset, loaded, on_32, attack, watch) for attack in DEFENDED}
     unet = _unet(plan, dataset, loaded, on_28, watch)
-    return Stage(
+    return PaperSetup(
         dataset,
         tested(plan, loaded.test),
         _placed(folded(on_28), plan.device),

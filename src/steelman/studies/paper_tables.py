@@ -18,8 +18,8 @@ from steelman.models import fitted, folded, resize
 from steelman.records import Picture, Row
 from steelman.studies import protocols, published
 from steelman.studies.measured import kept
-from steelman.studies.paper_setup import Found, Hear, Plan, Stage
-from steelman.studies.protocols import AS_PUBLISHED, STATIC, Protocol
+from steelman.studies.paper_setup import Found, Hear, PaperSetup, Plan
+from steelman.studies.protocols import AS_PUBLISHED, STATIC
 from steelman.victim import Victim
 
 TABLE = {"fgsm": "1a", "pgd": "1b"}
@@ -29,7 +29,7 @@ PICTURED = 2
 _WHICH = {"fgsm": "the auto-encoder trained on FGSM", "pgd": "the auto-encoder trained on PGD"}
 
 
-def clean(plan: Plan, stage: Stage) -> list[Row]:
+def clean(plan: Plan, stage: PaperSetup) -> list[Row]:
     """Accuracy without an attack, before and behind each defence."""
     x, y = measure.on(stage.classifier, stage.images)
     unet, bare = guard(stage.unet, stage.classifier), stage.classifier
@@ -58,7 +58,7 @@ def clean(plan: Plan, stage: Stage) -> list[Row]:
     return rows
 
 
-def as_published(plan: Plan, stage: Stage, attack: str, all_eps: Sequence[float], hear: Hear) -> Found:
+def as_published(plan: Plan, stage: PaperSetup, attack: str, all_eps: Sequence[float], hear: Hear) -> Found:
     """As the paper measured; behind its auto-encoder at the eps of table 2."""
     x, y = measure.on(stage.published, stage.images)
     rows = []
@@ -73,7 +73,7 @@ def as_published(plan: Plan, stage: Stage, attack: str, all_eps: Sequence[float]
     return rows, []
 
 
-def static(plan: Plan, stage: Stage, attack: str, all_eps: Sequence[float], hear: Hear) -> Found:
+def static(plan: Plan, stage: PaperSetup, attack: str, all_eps: Sequence[float], hear: Hear) -> Found:
     """The attack sees the classifier alone; every defence then gets what it made."""
     x, y = measure.on(stage.classifier, stage.images)
     rows: list[Row] = []
@@ -94,7 +94,7 @@ def static(plan: Plan, stage: Stage, attack: str, all_eps: Sequence[float], hear
 
 def _results(
     plan: Plan,
-    protocol: Protocol,
+    protocol: PaperProtocol,
     model: nn.Module,
     x: Tensor,
     y: Tensor,
@@ -111,7 +111,7 @@ def _results(
     }
 
 
-def adaptive(plan: Plan, stage: Stage, attack: str, all_eps: Sequence[float], hear: Hear) -> Found:
+def adaptive(plan: Plan, stage: PaperSetup, attack: str, all_eps: Sequence[float], hear: Hear) -> Found:
     """The worst of the adaptive attacks, through the whole pipeline, at one eps."""
     (eps,) = all_eps
     pipelines: dict[str, nn.Module] = {"none": stage.classifier, "unet": guard(stage.unet, stage.classifier)}
@@ -135,7 +135,7 @@ def adaptive(plan: Plan, stage: Stage, attack: str, all_eps: Sequence[float], he
     return rows, shown
 
 
-def _pictures(plan: Plan, stage: Stage, attack: str, eps: float, protocol: str, x_adv: Tensor) -> list[Picture]:
+def _pictures(plan: Plan, stage: PaperSetup, attack: str, eps: float, protocol: str, x_adv: Tensor) -> list[Picture]:
     """The same first images at every eps, so that a reader can follow one."""
     return [
         picture(
@@ -154,7 +154,7 @@ def _pictures(plan: Plan, stage: Stage, attack: str, eps: float, protocol: str, 
     ]
 
 
-def table3(plan: Plan, stage: Stage) -> list[Row]:
+def table3(plan: Plan, stage: PaperSetup) -> list[Row]:
     """Accuracy under FGSM at the paper's eps and the time for one image: its rivals, its own defence and ours.
 
     A defence that searches for every image is asked about a tenth of them.
@@ -185,7 +185,7 @@ SEARCHING = frozenset({"defense-gan"})
 """Defences that search for every image."""
 
 
-def _compared(stage: Stage) -> dict[str, nn.Module]:
+def _compared(stage: PaperSetup) -> dict[str, nn.Module]:
     """Every purifier that ships for the data set before the classifier, the paper's own for FGSM."""
     pipelines = {
         "none": stage.classifier,
@@ -212,12 +212,12 @@ def _timed(row: Row, pipeline: nn.Module, x: Tensor, name: str) -> Row:
     )
 
 
-def _paper(stage: Stage, attack: str) -> nn.Module:
+def _paper(stage: PaperSetup, attack: str) -> nn.Module:
     """The paper's auto-encoder for one attack before the classifier, on images as they are."""
     return guard(fitted(stage.autoencoders[attack], stage.images.shape), stage.classifier)
 
 
-def _read_published(plan: Plan, stage: Stage, x: Tensor, y: Tensor) -> Tensor:
+def _read_published(plan: Plan, stage: PaperSetup, x: Tensor, y: Tensor) -> Tensor:
     protocol = AS_PUBLISHED
     return measure.right(stage.published, x, y, mode=protocol.mode, seed=plan.seed, batch=protocol.slots or len(x))
 
@@ -229,7 +229,7 @@ def _purified(autoencoder: ConvAutoencoder, x: Tensor) -> Tensor:
 
 def _row(
     plan: Plan,
-    stage: Stage,
+    stage: PaperSetup,
     table: str,
     defence: str,
     attack: str,

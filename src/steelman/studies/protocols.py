@@ -20,7 +20,7 @@ STEPS, SIZE = 40, 0.01
 
 
 @dataclass(frozen=True)
-class Protocol:
+class PaperProtocol:
     """How a figure is measured.
 
     mode: of the classifier.  slots: images in it at once, None for what is fastest.
@@ -88,10 +88,10 @@ def _steps(attack: Attack, steps: int) -> Attack:
     return replace(attack, rule=Steepest(steps=steps, size=Fixed(SIZE), start_at=at_given))
 
 
-AS_PUBLISHED = Protocol("as-published", mode="train", slots=64, fgsm_loss=negative_logit, boxed=False)
+AS_PUBLISHED = PaperProtocol("as-published", mode="train", slots=64, fgsm_loss=negative_logit, boxed=False)
 """Images of 32×32; batch statistics and dropout on, batches of 64; FGSM on the raw logit; PGD not clipped to [0, 1]."""
 
-STATIC = Protocol("static", mode="eval", slots=None, fgsm_loss=cross_entropy, boxed=True)
+STATIC = PaperProtocol("static", mode="eval", slots=None, fgsm_loss=cross_entropy, boxed=True)
 """Evaluation mode, cross-entropy, every image inside ball and box; the attacker sees the classifier alone."""
 
 

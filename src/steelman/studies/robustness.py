@@ -72,7 +72,7 @@ def rows(
     *,
     dataset: str,
     bare: nn.Module,
-    unaware: Mapping[tuple[str, float], Tensor],
+    oblivious: Mapping[tuple[str, float], Tensor],
     folder: Path | None,
     seed: int,
     observe: measure.Observer,
@@ -80,9 +80,9 @@ def rows(
     """Returns the figures of one defence: clean, static, adaptive and certified, each over all of the images.
 
     bare: the classifier that one attacks who knows of no defence; what is made on it gives the static figures.
-    unaware: what `published_attacks` made of these images, for the paper's own two.
+    oblivious: what `published_attacks` made of these images, for the paper's own two.
     folder: where the evaluation is journaled, and its results stand; a killed one goes on there.
-    The adaptive figure is what survives everything: the cascades through the pipeline, and what was made unaware; its
+    The adaptive figure is what survives everything: the cascades through the pipeline, and what was made oblivious; its
     note says whether the trust checks believe it.
     """
     random = measure.is_random(entrant.pipeline, *measure.on(entrant.pipeline, images))
@@ -97,7 +97,7 @@ def rows(
     )
     if place is not None:
         found.write(place)  # what a report or a model card is drawn of
-    return list(_rows(entrant, images, found.cases[0], dataset=dataset, unaware=unaware, seed=seed, random=random))
+    return list(_rows(entrant, images, found.cases[0], dataset=dataset, oblivious=oblivious, seed=seed, random=random))
 
 
 def _rows(
@@ -106,7 +106,7 @@ def _rows(
     case: Case,
     *,
     dataset: str,
-    unaware: Mapping[tuple[str, float], Tensor],
+    oblivious: Mapping[tuple[str, float], Tensor],
     seed: int,
     random: bool,
 ) -> Iterator[Row]:
@@ -131,7 +131,7 @@ def _rows(
     yield row([sample.clean for sample in case.samples], "none", "static", note)
     yield row([bool(sample.static) for sample in case.samples], "pgd", "static", note)
     _, y = measure.on(entrant.pipeline, images)
-    for (name, eps), x_adv in unaware.items():
+    for (name, eps), x_adv in oblivious.items():
         held = measure.right(entrant.pipeline, x_adv.to(y.device), y, seed=seed, draws=DRAWS if random else 1)
         yield row(held.tolist(), name, "static", note, eps)
     trusted = " ".join(filter(None, (note, _trusted(case))))

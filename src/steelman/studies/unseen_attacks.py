@@ -42,7 +42,7 @@ COST = 1500
 
 
 @dataclass(frozen=True)
-class Trial:
+class BudgetedAttack:
     """One attack of the table.
 
     seen: whether purifiers were trained on its kind.  budget: what it may spend on an image, in words.
@@ -53,7 +53,7 @@ class Trial:
     budget: str
 
 
-def trials(dataset: str) -> tuple[Trial, ...]:
+def trials(dataset: str) -> tuple[BudgetedAttack, ...]:
     """Returns what every defence meets: FGSM and PGD in Linf, which are trained on, then what is not.
 
     They climb the margin, which no scale of the logits flattens; all go through the whole pipeline.
@@ -61,15 +61,15 @@ def trials(dataset: str) -> tuple[Trial, ...]:
     eps, radius = RADII[dataset]
     steps, few = f"{STEPS} steps", f"{GENERATIONS} generations of {POPULATION}"
     return (
-        *(Trial(fgsm(Linf(each), loss=margin), True, "1 step") for each in published.FGSM_EPS),
-        *(Trial(pgd(Linf(each), steps=STEPS, loss=margin), True, steps) for each in published.PGD_EPS),
-        Trial(apgd(Linf(eps), steps=LONG, loss=margin), False, f"{LONG} steps"),
-        Trial(square(Linf(eps), queries=QUERIES), False, f"{QUERIES} queries"),
-        Trial(apgd(L2(radius), steps=STEPS, loss=margin), False, steps),
-        Trial(ddn(L2(radius), steps=STEPS), False, steps),
-        Trial(one_pixel(L0(1), steps=GENERATIONS, population=POPULATION), False, few),
-        Trial(jsma(L0(ENTRIES), classes=TARGETS), False, f"{ENTRIES} pixels, {TARGETS} classes"),
-        Trial(corruptions(severities=SEVERITY), False, f"severity {SEVERITY}, the worst of all kinds"),
+        *(BudgetedAttack(fgsm(Linf(each), loss=margin), True, "1 step") for each in published.FGSM_EPS),
+        *(BudgetedAttack(pgd(Linf(each), steps=STEPS, loss=margin), True, steps) for each in published.PGD_EPS),
+        BudgetedAttack(apgd(Linf(eps), steps=LONG, loss=margin), False, f"{LONG} steps"),
+        BudgetedAttack(square(Linf(eps), queries=QUERIES), False, f"{QUERIES} queries"),
+        BudgetedAttack(apgd(L2(radius), steps=STEPS, loss=margin), False, steps),
+        BudgetedAttack(ddn(L2(radius), steps=STEPS), False, steps),
+        BudgetedAttack(one_pixel(L0(1), steps=GENERATIONS, population=POPULATION), False, few),
+        BudgetedAttack(jsma(L0(ENTRIES), classes=TARGETS), False, f"{ENTRIES} pixels, {TARGETS} classes"),
+        BudgetedAttack(corruptions(severities=SEVERITY), False, f"severity {SEVERITY}, the worst of all kinds"),
     )
 
 

@@ -9,7 +9,7 @@ from steelman.training.detectors import detector
 from steelman.training.distilled import distilled
 from steelman.training.fit import Objective, Observer, Progress, fit
 from steelman.training.generators import defense_gan, defense_gan_encoder
-from steelman.training.objectives import Adversarial, Certified, Classify, EndToEndPurifierLoss, Purify, accuracy
+from steelman.training.objectives import Adversarial, CertifiedLoss, Classify, EndToEndPurifierLoss, Purify, accuracy
 from steelman.training.purifiers import certified_autoencoder, certify_prototypes, purifier, robust_autoencoder, through
 from steelman.training.recipe import Recipe
 from steelman.training.recipes import RECIPES, named
@@ -21,7 +21,7 @@ __all__ = [
     "RECIPES",
     "TRAININGS",
     "Adversarial",
-    "Certified",
+    "CertifiedLoss",
     "Classify",
     "EndToEndPurifierLoss",
     "Epoch",

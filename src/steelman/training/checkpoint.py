@@ -37,7 +37,7 @@ class Epoch:
 
 
 @dataclass
-class Run:
+class CheckpointState:
     """All that decides how a training goes on."""
 
     model: nn.Module
@@ -79,7 +79,7 @@ def fingerprint(examples: Examples) -> str:
     return sha.hexdigest()
 
 
-def save(run: Run, path: Path, whose: dict[str, Any]) -> None:
+def save(run: CheckpointState, path: Path, whose: dict[str, Any]) -> None:
     """Writes a run whole or not at all."""
     content = io.BytesIO()
     state = {
@@ -96,7 +96,7 @@ def save(run: Run, path: Path, whose: dict[str, Any]) -> None:
     put_bytes(path, content.getvalue())
 
 
-def resume(run: Run, path: Path, whose: dict[str, Any], device: torch.device) -> None:
+def resume(run: CheckpointState, path: Path, whose: dict[str, Any], device: torch.device) -> None:
     """Sets a run to what a checkpoint holds.
 
     Raises InputError if the file is no checkpoint, or another run's; it is kept.

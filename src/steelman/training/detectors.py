@@ -85,7 +85,7 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Bench:
+class DetectorTrainingSet:
     """What all detectors of one table are fitted on: `members` most of it, `mixing` for combinations, `held` to judge.
 
     fitted_on: the one attack and how many images served, for the record.
@@ -106,7 +106,7 @@ def bench(
     images: int = 3000,
     seed: int = 0,
     device: str = "cpu",
-) -> Bench:
+) -> DetectorTrainingSet:
     """Returns what detectors are fitted on, all of it from training images.
 
     attack, eps: the one attack, at every radius.  images: clean ones at most; a third of them is kept for combinations.
@@ -119,14 +119,14 @@ def bench(
     made = attacks_of(attack, eps)
     members, mixing, judged = (prepared(classifier, part, made, device) for part in parts)
     counts = {"clean": len(members.x) + len(mixing.x), "attacked": len(members.attacked) + len(mixing.attacked)}
-    return Bench(members, mixing, judged, {"attack": attack, "eps": list(eps), **counts})
+    return DetectorTrainingSet(members, mixing, judged, {"attack": attack, "eps": list(eps), **counts})
 
 
 def detector(
     name: str | Callable[..., nn.Module],
     classifier: nn.Module,
     data: Data,
-    material: Bench,
+    material: DetectorTrainingSet,
     *,
     purifier: nn.Module | None = None,
     members: Sequence[str] = MEMBERS,

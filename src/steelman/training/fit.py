@@ -18,7 +18,7 @@ from steelman.precision import precision
 from steelman.training import checkpoint as checkpoints
 from steelman.training.averaging import blend, settle
 from steelman.training.awp import worsened
-from steelman.training.checkpoint import Epoch, Examples, Run
+from steelman.training.checkpoint import CheckpointState, Epoch, Examples
 from steelman.training.recipe import Recipe
 from steelman.training.seeding import seeded
 from steelman.victim import reseed
@@ -110,7 +110,7 @@ def fit(
     repeats = objective.repeats if isinstance(objective, Carrying) else 1
     per_epoch = math.ceil(len(train) / recipe.batch_size)
     steps = recipe.epochs * per_epoch
-    run = Run(model, _copy(model) if recipe.averages else {}, recipe.optimiser_for(model))
+    run = CheckpointState(model, _copy(model) if recipe.averages else {}, recipe.optimiser_for(model))
     whose = checkpoints.identity(model, objective, train, validation, recipe)
     if checkpoint is not None and checkpoint.is_file():
         checkpoints.resume(run, checkpoint, whose, device)
@@ -150,7 +150,7 @@ def warned(objective: Objective, history: Sequence[Epoch]) -> tuple[str, ...]:
     return tuple(filter(None, said))
 
 
-def _step(run: Run, objective: Objective, batch: tuple[Tensor, ...], recipe: Recipe, steps: int) -> float:
+def _step(run: CheckpointState, objective: Objective, batch: tuple[Tensor, ...], recipe: Recipe, steps: int) -> float:
     device, done = next(run.model.parameters()).device, run.step / steps
     reseed(_key(recipe.seed, run.step, 1), device)
     run.model.train()
@@ -193,7 +193,7 @@ def _backward(loss: Tensor, step: int, recipe: Recipe) -> float:
 
 
 def _close_epoch(
-    run: Run,
+    run: CheckpointState,
     objective: Objective,
     train: Examples,
     validation: Examples,
@@ -226,7 +226,7 @@ def _close_epoch(
         warnings.warn(said, stacklevel=3)
 
 
-def _settle(run: Run, objective: Objective, train: Examples, recipe: Recipe) -> None:
+def _settle(run: CheckpointState, objective: Objective, train: Examples, recipe: Recipe) -> None:
     """Takes the batch-norm statistics anew over batches of the recipe's number, without a trace in the training."""
     device = next(run.model.parameters()).device
     reseed(_key(recipe.seed, run.step, 2), device)

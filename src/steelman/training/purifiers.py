@@ -20,13 +20,13 @@ from steelman.models import folded
 from steelman.norms import Ball, Linf
 from steelman.threat import Threat
 from steelman.training.fit import Observer
-from steelman.training.objectives import Certified, Classify, EndToEndPurifierLoss, Purify, Weights
+from steelman.training.objectives import CertifiedLoss, Classify, EndToEndPurifierLoss, Purify, Weights
 from steelman.training.recipe import Recipe
 from steelman.training.recipes import CERTIFIED_AUTOENCODER, MIRRORED, ROBUST_AUTOENCODER, UNET
 from steelman.training.trained import Trained, fitted
 
 
-def unaware(steps: int = 5) -> tuple[tuple[Attack, float], ...]:
+def oblivious(steps: int = 5) -> tuple[tuple[Attack, float], ...]:
     """Returns what an attacker does who knows of no purifier, FGSM and PGD of so many steps, with the largest eps."""
     return (
         (fgsm(Linf(0.0)).with_goal(Last()), 1.2),
@@ -38,7 +38,7 @@ def of_every_eps(classifier: nn.Module, steps: int = 10) -> Purify:
     """Returns the objective of a purifier that is to hold against FGSM and PGD of every eps at once."""
     return Purify(
         classifier=classifier,
-        attacks=unaware(steps),
+        attacks=oblivious(steps),
         held=(
             fgsm(Linf(0.1)).with_goal(Worst()),
             fgsm(Linf(0.6)).with_goal(Worst()),
@@ -108,7 +108,7 @@ def through(
         early=early,
         first=None if early_steps is None else ascent(count(early_steps, "early_steps")),
         weights=Weights(**counts),  # type: ignore[arg-type]
-        **{"unaware": unaware(), "classify": augment or Classify(), **changes},  # type: ignore[arg-type]
+        **{"oblivious": oblivious(), "classify": augment or Classify(), **changes},  # type: ignore[arg-type]
     )
 
 
@@ -158,11 +158,11 @@ def certified_autoencoder(
 ) -> Trained:
     """Returns a purifier whose reading is trained on its own bounds, and that draws what the classifier reads best.
 
-    threat: inside which it is to be certified.  reach, clean: as `Certified` has them.  shift: of the augmentation, in
-    pixels; bounds leave a small network little room for it.
+    threat: inside which it is to be certified.  reach, clean: as `CertifiedLoss` has them.  shift: of the augmentation,
+    in pixels; bounds leave a small network little room for it.
     """
     classifier = classifier.to(device).eval().requires_grad_(False)
-    objective = Certified(threat=Threat.of(threat), reach=reach, clean=clean, classify=augmentation(data, shift))
+    objective = CertifiedLoss(threat=Threat.of(threat), reach=reach, clean=clean, classify=augmentation(data, shift))
     told = {"defence": name, "classifier": weights.digest(classifier)}
     kept, _ = data.split(recipe.seed)
     model.learn(kept.x, kept.y, clearly(classifier, kept))

@@ -39,6 +39,9 @@ from steelman.training.trained import Trained
 GIVEN = ("model", "classifier", "data", "name", "threat", "recipe", "checkpoint", "device", "observe")
 """What a training is called with, as far as it takes it; all else that it takes is a setting of its own."""
 
+FORMER = {"oblivious": "oblivious"}
+"""Settings by the names that they had in the last release, which are taken too."""
+
 
 @dataclass(frozen=True)
 class PurifierTraining:
@@ -63,7 +66,8 @@ class PurifierTraining:
     @property
     def fits(self) -> set[str]:
         """The settings of how it is fitted."""
-        return {*takes(self.fit), *self.more} - set(GIVEN)
+        known = {*takes(self.fit), *self.more} - set(GIVEN)
+        return known | {former for former, name in FORMER.items() if name in known}
 
     @property
     def __signature__(self) -> Signature:
@@ -86,6 +90,7 @@ class PurifierTraining:
         Raises InputError for settings that it does not have or cannot use.
         """
         (channels, side, _), classes = data.test.shape, data.test.num_classes
+        settings = {FORMER.get(key, key): value for key, value in settings.items()}
         name = str(given.get("name", "the purifier"))
         for key in settings:
             if key not in self.builds | self.fits:
@@ -136,7 +141,7 @@ _ROBUST = (
     "ramp",
     "portion",
     "clean",
-    "unaware",
+    "oblivious",
     "own",
     "fidelity",
     "bounds",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from steelman.attacks import pgd
 from steelman.errors import InputError
 from steelman.evaluation.checks.binarised import binarisation, planted
-from steelman.evaluation.checks.readout import Features, Readouts, fit, inner, last_linear, on_sphere
+from steelman.evaluation.checks.readout import PenultimateFeatures, Readouts, fit, inner, last_linear, on_sphere
 from steelman.norms import L1, L2, Linf
 from steelman.records import Trust
 from steelman.streams import Streams
@@ -90,7 +90,7 @@ def test_a_readout_parts_the_points_half_way_and_goes_as_far_as_it_is_told():
 def test_each_row_is_read_by_its_own_readout_and_the_model_stays_as_it_is():
     model = deep()
     before = list(model.children())
-    features = Features(model, model[3])
+    features = PenultimateFeatures(model, model[3])
     weight, bias = torch.randn(4, 96), torch.randn(4)
     x = torch.rand(6, 1, 8, 8)
     read = Readouts(features, weight, bias)(x)
@@ -107,7 +107,7 @@ def test_the_last_linear_layer_is_the_one_that_runs_last_and_knows_the_classes()
     assert last_linear(model, x, 3) is model[3]
     assert last_linear(model, x, 4) is None
     assert last_linear(nn.Flatten(), x, 64) is None
-    torch.testing.assert_close(Features(model, None)(x), model(x))
+    torch.testing.assert_close(PenultimateFeatures(model, None)(x), model(x))
 
 
 def test_features_of_another_number_of_rows_are_an_error():
@@ -121,7 +121,7 @@ def test_features_of_another_number_of_rows_are_an_error():
 
     model = Doubled()
     with pytest.raises(InputError, match="each of 2 images, got 4"):
-        Features(model, model.head)(torch.rand(2, 1, 8, 8))
+        PenultimateFeatures(model, model.head)(torch.rand(2, 1, 8, 8))
     assert not model.head._forward_pre_hooks
 
 

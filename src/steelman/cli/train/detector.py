@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from steelman.data import Data, Images
     from steelman.training import Recipe, Trained
-    from steelman.training.detectors import Bench
+    from steelman.training.detectors import DetectorTrainingSet
 
 HELP = "a detector of attacked images, on clean ones and on one attack"
 EXAMPLES = ("steelman train detector --data mnist --defence unet --fitted-on fgsm --out runs/detector.safetensors",)
@@ -62,7 +62,9 @@ def beside(options: argparse.Namespace, images: Images) -> tuple[nn.Module, nn.M
     return classifier, bring.defence(argparse.Namespace(defence=options.defence or unet), images)
 
 
-def prepared(options: argparse.Namespace, images: Data, classifier: nn.Module, seed: int, device: str) -> Bench:
+def prepared(
+    options: argparse.Namespace, images: Data, classifier: nn.Module, seed: int, device: str
+) -> DetectorTrainingSet:
     """Returns what detectors are fitted on, as the options say."""
     from steelman.training.detectors import EPS, bench
 

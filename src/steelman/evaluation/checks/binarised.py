@@ -12,7 +12,7 @@ from steelman.attacks import Attack, Worst, apgd, standard
 from steelman.attacks.engine.estimators import Borrowed
 from steelman.errors import InputError
 from steelman.evaluation.checks.context import CheckContext, Finding
-from steelman.evaluation.checks.readout import Features, Fitted, Readouts, fit, inner, last_linear, on_sphere
+from steelman.evaluation.checks.readout import Fitted, PenultimateFeatures, Readouts, fit, inner, last_linear, on_sphere
 from steelman.evaluation.checks.recheck import first, logits, way
 from steelman.evaluation.checks.trust_check import failed, passed, skipped
 from steelman.evaluation.padding import PadBatch
@@ -112,7 +112,7 @@ def _fitted(
     pipeline, streams = context.attacker.pipeline, _streams(context, x, indices)
     with Victim(pipeline, seed=context.seed, device=x.device), torch.no_grad():
         layer = last_linear(pipeline, x[:8], answers.shape[1])
-        features, spread = Features(pipeline, layer), float(answers.max() - answers.min())
+        features, spread = PenultimateFeatures(pipeline, layer), float(answers.max() - answers.min())
         return [_readout(context, features, x, streams, at, near, far, spread) for at in range(len(x))], layer
 
 
@@ -132,7 +132,14 @@ def _streams(context: CheckContext, x: Tensor, indices: Tensor) -> Streams:
 
 
 def _readout(
-    context: CheckContext, features: Features, x: Tensor, streams: Streams, at: int, near: int, far: int, spread: float
+    context: CheckContext,
+    features: PenultimateFeatures,
+    x: Tensor,
+    streams: Streams,
+    at: int,
+    near: int,
+    far: int,
+    spread: float,
 ) -> Fitted:
     """The readout of one image; of a random network features are those of one draw a point."""
     image, own = x[at : at + 1], Streams(streams.key[at : at + 1])
@@ -152,4 +159,4 @@ def _drawn(own: Streams, count: int) -> Streams:
 
 def _read(model: Callable[[Tensor], Tensor], layer: nn.Module | None, weight: Tensor, bias: Tensor) -> Readouts:
     """A model with the readouts in place of its last layer."""
-    return Readouts(Features(model, layer), weight, bias)
+    return Readouts(PenultimateFeatures(model, layer), weight, bias)

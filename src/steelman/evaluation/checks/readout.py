@@ -20,7 +20,7 @@ _RIDGE = 1e-3
 """Of the mean variance of a feature: what is added to each, so that features that never change divide nothing by 0."""
 
 
-class Features(nn.Module):
+class PenultimateFeatures(nn.Module):
     """What a network's last linear layer is given, (N, d); its logits where it has no such layer.
 
     model: any, left as it is.  layer: the linear layer, a part of it, or None.
@@ -62,7 +62,7 @@ class Readouts(nn.Module):
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, features: Features, weight: Tensor, bias: Tensor) -> None:
+    def __init__(self, features: PenultimateFeatures, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
         self.features = features
         self.register_buffer("weight", weight)

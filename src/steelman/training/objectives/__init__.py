@@ -2,7 +2,7 @@
 
 from steelman.training.objectives.adversarial import Adversarial, Lesson, madry
 from steelman.training.objectives.catalogue import catalogue, objective
-from steelman.training.objectives.certified import Certified, crown_ibp, ibp
+from steelman.training.objectives.certified import CertifiedLoss, crown_ibp, ibp
 from steelman.training.objectives.classify import Classify, accuracy
 from steelman.training.objectives.distil import Distil
 from steelman.training.objectives.end_to_end import EndToEndPurifierLoss, Weights
@@ -17,7 +17,7 @@ from steelman.training.objectives.trades import trades
 
 __all__ = [
     "Adversarial",
-    "Certified",
+    "CertifiedLoss",
     "Classify",
     "Distil",
     "EndToEndPurifierLoss",

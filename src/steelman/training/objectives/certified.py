@@ -21,7 +21,7 @@ METHODS = ("ibp", "crown-ibp")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Certified:
+class CertifiedLoss:
     """Cross-entropy of clean images, and of the worst logits that bounds leave possible inside a threat.
 
     Judged by the share of images that are certified, then by accuracy. The network is bounded in evaluation mode.
@@ -98,12 +98,13 @@ def ibp(
     clean: float = 0.5,
     rise: float = 0.5,
     classify: Classify | None = None,
-) -> Certified:
-    """Returns training on interval bounds; judged by the images that they certify. Settings as `Certified` has them.
+) -> CertifiedLoss:
+    """Returns training on interval bounds; judged by the images that they certify. Settings as `CertifiedLoss` has
+    them.
 
     Source: Gowal et al. 2018 (On the effectiveness of interval bound propagation), section 3.
     """
-    return Certified(threat=Threat.of(threat), reach=reach, clean=clean, rise=rise, classify=classify or Classify())
+    return CertifiedLoss(threat=Threat.of(threat), reach=reach, clean=clean, rise=rise, classify=classify or Classify())
 
 
 def crown_ibp(
@@ -113,12 +114,12 @@ def crown_ibp(
     clean: float = 0.0,
     rise: float = 0.5,
     classify: Classify | None = None,
-) -> Certified:
-    """Returns training on CROWN-IBP bounds that give way to interval bounds. Settings as `Certified` has them.
+) -> CertifiedLoss:
+    """Returns training on CROWN-IBP bounds that give way to interval bounds. Settings as `CertifiedLoss` has them.
 
     Source: Zhang et al. 2020 (Towards stable and efficient training of verifiably robust networks), section 3.
     """
-    return Certified(
+    return CertifiedLoss(
         threat=Threat.of(threat),
         reach=reach,
         clean=clean,

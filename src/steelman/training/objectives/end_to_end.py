@@ -37,7 +37,7 @@ class Reading(Protocol):
 class Weights:
     """What each part of the loss counts, beside 1 for the classifier's reading of attacked images.
 
-    clean, unaware: the reading of clean images, and of those attacked without knowing of the purifier.
+    clean, oblivious: the reading of clean images, and of those attacked without knowing of the purifier.
     own: the purifier's own reading of all these, where it has one.
     fidelity: the mean squared error of what is drawn to the clean image.
     bounds: its own reading again, of every other image, at the worst that interval bounds leave possible inside the
@@ -48,7 +48,7 @@ class Weights:
     """
 
     clean: float = 0.5
-    unaware: float = 0.5
+    oblivious: float = 0.5
     own: float = 1.0
     fidelity: float = 4.0
     bounds: float = 0.0
@@ -64,13 +64,13 @@ class Made(NamedTuple):
     """A batch and what attacks made of it.
 
     x, x_adv: (N, *S), augmented, before the attack through both and after it.  y: (N,).
-    unaware: (M, *S), some of x after an attack on the bare classifier.  of: (M,), their places in x.
+    oblivious: (M, *S), some of x after an attack on the bare classifier.  of: (M,), their places in x.
     """
 
     x: Tensor
     x_adv: Tensor
     y: Tensor
-    unaware: Tensor
+    oblivious: Tensor
     of: Tensor
 
 
@@ -87,7 +87,7 @@ class EndToEndPurifierLoss:
     ramp: the share of the training over which eps rises to the attack's.
     early: the share of the training, from its start, in which only the purifier's own reading is attacked; 0 for a
     purifier that has none.  first: what attacks it there; `attack` unless told.
-    unaware: pairs of an attack on the bare classifier and the largest eps that is drawn for it, uniformly from 0.
+    oblivious: pairs of an attack on the bare classifier and the largest eps that is drawn for it, uniformly from 0.
     portion: the share of each batch that is attacked so too, beside.
     weights: what the parts of the loss count.  classify: the augmentation before the attack, and the smoothing.
     Raises InputError for a share out of [0, 1].
@@ -99,7 +99,7 @@ class EndToEndPurifierLoss:
     ramp: float = 0.3
     early: float = 0.0
     first: AttackLike | None = None
-    unaware: tuple[tuple[AttackLike, float], ...] = ()
+    oblivious: tuple[tuple[AttackLike, float], ...] = ()
     portion: float = 0.25
     weights: Weights = field(default_factory=Weights)
     classify: Classify = field(default_factory=Classify)
@@ -110,7 +110,7 @@ class EndToEndPurifierLoss:
             share(getattr(self, name), name)
 
     def __repr__(self) -> str:
-        shown = ["attack", "held", "ramp", "early", "unaware", "portion", "weights", "classify", "together"]
+        shown = ["attack", "held", "ramp", "early", "oblivious", "portion", "weights", "classify", "together"]
         shown += ["first"] if self.first else []
         settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
         return f"EndToEndPurifierLoss({settings}, classifier={digest(self.classifier)[:16]})"
@@ -137,15 +137,15 @@ class EndToEndPurifierLoss:
         early = done < self.early
         attack = self.first if early and self.first else self.attack
         bad = x_adv(_judge(_purifier(pipeline)) if early else pipeline, ramped(attack, self.ramp, done), x, y)
-        some = round(self.portion * len(x)) if self.unaware else 0
-        return Made(x, bad, y, self._unawares(x[:some], y[:some]), torch.arange(some, device=x.device))
+        some = round(self.portion * len(x)) if self.oblivious else 0
+        return Made(x, bad, y, self._oblivious(x[:some], y[:some]), torch.arange(some, device=x.device))
 
-    def _unawares(self, x: Tensor, y: Tensor) -> Tensor:
+    def _oblivious(self, x: Tensor, y: Tensor) -> Tensor:
         """The images attacked on the bare classifier, an even share by each attack, at an eps of each image's own."""
         parts = []
         seed = int(torch.randint(2**31, ()))
-        for place, (attack, most) in enumerate(self.unaware):
-            part = slice(len(x) * place // len(self.unaware), len(x) * (place + 1) // len(self.unaware))
+        for place, (attack, most) in enumerate(self.oblivious):
+            part = slice(len(x) * place // len(self.oblivious), len(x) * (place + 1) // len(self.oblivious))
             size = len(x[part])
             if size:
                 eps = most * torch.rand(size, device=x.device)
@@ -154,14 +154,14 @@ class EndToEndPurifierLoss:
 
     def reading(self, model: nn.Module, made: tuple[Tensor, ...], done: float = 1.0) -> Tensor:
         """Returns the mean loss of what `attacked` returned."""
-        x, bad, y, unaware, of = made
+        x, bad, y, oblivious, of = made
         pipeline = self.pipeline(model)
         purifier, classifier = _purifier(pipeline), pipeline.classifier
-        inputs = torch.cat([bad, x, unaware])
+        inputs = torch.cat([bad, x, oblivious])
         drawn, judged = purifier.read(inputs) if isinstance(purifier, Reading) else (purifier(inputs), None)
         drawn = drawn.float()
-        weights, sizes = self.weights, (len(bad), len(x), len(unaware))
-        counts = (1.0, weights.clean, weights.unaware)
+        weights, sizes = self.weights, (len(bad), len(x), len(oblivious))
+        counts = (1.0, weights.clean, weights.oblivious)
         labels = torch.cat([y, y, y[of]])
         total = weights.fidelity * F.mse_loss(drawn, torch.cat([x, x, x[of]]))
         if judged is not None and weights.own:
