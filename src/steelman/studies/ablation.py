@@ -93,6 +93,7 @@ def ablate(plan: AblationPlan, watch: Watch, observe: Callable[[Done], None]) ->
         presentation=presentation([TABLE]),
         notes=_notes(plan, bench),
         seconds=time.monotonic() - started,
+        presentation=presentation((TABLE,)),
     )
 
 
