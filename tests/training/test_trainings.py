@@ -84,7 +84,7 @@ def test_a_setting_goes_by_its_former_name_too(noise: Data) -> None:
 
     one = replace(TRAININGS["unet"], fit=fit)
     assert one.fits == {"oblivious"}
-    assert one.train(noise, recipe=RECIPE, settings={"oblivious": 0.3}, name="unet", device="cpu") == 0.3
+    assert one.train(noise, recipe=RECIPE, settings={"unaware": 0.3}, name="unet", device="cpu") == 0.3
 
 
 def test_a_training_by_name_is_that_of_the_function(noise: Data) -> None:

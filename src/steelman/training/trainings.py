@@ -39,7 +39,7 @@ from steelman.training.trained import Trained
 GIVEN = ("model", "classifier", "data", "name", "threat", "recipe", "checkpoint", "device", "observe")
 """What a training is called with, as far as it takes it; all else that it takes is a setting of its own."""
 
-FORMER = {"oblivious": "oblivious"}
+FORMER = {"unaware": "oblivious"}
 """Settings by the names that they had in the last release, which are taken too."""
 
 
