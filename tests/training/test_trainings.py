@@ -83,7 +83,7 @@ def test_a_setting_goes_by_its_former_name_too(noise: Data) -> None:
         return oblivious
 
     one = replace(TRAININGS["unet"], fit=fit)
-    assert one.fits == {"oblivious"}
+    assert one.fits == {"oblivious", "unaware"}
     assert one.train(noise, recipe=RECIPE, settings={"unaware": 0.3}, name="unet", device="cpu") == 0.3
 
 

@@ -93,7 +93,6 @@ def ablate(plan: AblationPlan, watch: Watch, observe: Callable[[Done], None]) ->
         presentation=presentation([TABLE]),
         notes=_notes(plan, bench),
         seconds=time.monotonic() - started,
-        presentation=presentation((TABLE,)),
     )
 
 

@@ -116,7 +116,6 @@ def compare(plan: ArticlePlan, watch: Watch, observe: Callable[[Done], None]) ->
             "L2 works in another, which no network saw.",
         ),
         seconds=time.monotonic() - started,
-        presentation=presentation((TABLE,)),
     )
 
 

@@ -19,7 +19,7 @@ from steelman.records import Picture, Row
 from steelman.studies import protocols, published
 from steelman.studies.measured import kept
 from steelman.studies.paper_setup import Found, Hear, PaperSetup, Plan
-from steelman.studies.protocols import AS_PUBLISHED, STATIC
+from steelman.studies.protocols import AS_PUBLISHED, STATIC, PaperProtocol
 from steelman.victim import Victim
 
 TABLE = {"fgsm": "1a", "pgd": "1b"}
