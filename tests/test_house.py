@@ -16,12 +16,13 @@ MODULES = {
     for path in FILES
 }
 
-ANYWHERE = {"errors", "files", "precision", "registry", "version"}
+ANYWHERE = {"errors", "files", "precision", "registry", "version", "keys"}
 ABOVE = {
     "errors": set(),
     "files": set(),
     "precision": set(),
     "version": set(),
+    "keys": set(),
     "registry": set(),
     "streams": set(),
     "norms": {"streams"},

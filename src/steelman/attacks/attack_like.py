@@ -13,7 +13,7 @@ from steelman.attacks.engine.estimators import Estimator
 from steelman.attacks.engine.goals import Finds, Goal, Worst
 from steelman.attacks.engine.loop import Observer
 from steelman.attacks.engine.problem import Asks
-from steelman.attacks.keys import key_of
+from steelman.keys import key_of
 from steelman.norms import Radius
 from steelman.threat import Threat
 from steelman.victim import Mode

@@ -16,9 +16,9 @@ from steelman.attacks.engine.estimators import Estimator
 from steelman.attacks.engine.goals import Finds, Goal, Worst
 from steelman.attacks.engine.loop import Observer, Progress
 from steelman.attacks.engine.problem import Asks, put, take
-from steelman.attacks.keys import key_of
 from steelman.attacks.steepest import pgd
 from steelman.errors import InputError
+from steelman.keys import key_of
 from steelman.norms import Radius
 from steelman.threat import Threat
 from steelman.victim import Victim
