@@ -34,3 +34,19 @@ def two_kinds(tmp_path: Path) -> Callable[[int, int, int], Path]:
         return tmp_path / "own"
 
     return write
+
+
+@pytest.fixture
+def tells() -> Callable[[object, tuple[str, ...]], None]:
+    """Checks a user's error by its parts: one short line that says what was expected, what came and a way out."""
+
+    def check(error: object, parts: tuple[str, ...]) -> None:
+        told = str(error).rstrip("\n")
+        missing = [part for part in parts if part not in told]
+        assert not missing, f"{missing} not in {told!r}"
+        assert "expected" in told or told.endswith(" --help)")
+        assert "\n" not in told
+        assert "Traceback" not in told
+        assert len(told) < 800
+
+    return check

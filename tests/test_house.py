@@ -16,13 +16,15 @@ MODULES = {
     for path in FILES
 }
 
-ANYWHERE = {"errors", "files", "precision", "registry", "version", "keys"}
+ANYWHERE = {"errors", "files", "precision", "device", "radius", "registry", "version", "keys"}
 ABOVE = {
     "errors": set(),
     "files": set(),
     "precision": set(),
     "version": set(),
     "keys": set(),
+    "device": set(),
+    "radius": set(),
     "registry": set(),
     "streams": set(),
     "norms": {"streams"},
@@ -36,6 +38,7 @@ ABOVE = {
     "defences": {"weights", "models", "streams"},
     "data": set(),
     "pipeline": {"weights", "models", "defences", "data", "losses", "victim", "streams"},
+    "spec": {"pipeline", "evaluation", "attacks", "data", "defences", "models", "norms", "threat"},
     "records": set(),
     "training": {"attacks", "norms", "threat", "losses", "victim", "streams", "data", "models", "defences", "weights"}
     | {"bounds", "pipeline"},

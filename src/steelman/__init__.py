@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from steelman.version import VERSION as _VERSION
 
 if TYPE_CHECKING:
-    from steelman import attacks, bounds, data, defences, losses, models, report, training
+    from steelman import attacks, bounds, data, defences, losses, models, report, spec, training
     from steelman.api import evaluate
     from steelman.errors import InputError
     from steelman.evaluation.options import Defended, EvaluationOptions
@@ -45,6 +45,7 @@ __all__ = [
     "models",
     "read",
     "report",
+    "spec",
     "training",
 ]
 

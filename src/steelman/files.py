@@ -22,3 +22,19 @@ def put_bytes(path: Path, content: bytes) -> None:
         if partial.exists():
             partial.unlink()
         raise InputError(f"expected to write {path}, but {error.strerror or error}: choose another place") from None
+
+
+def writable(folder: Path) -> None:
+    """Makes a folder and checks, before any work, that it can be written.
+
+    Raises InputError if it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"expected a folder that can be written at {folder}, but {error.strerror}: choose another --out"
+        ) from None

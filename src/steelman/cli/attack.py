@@ -7,8 +7,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steelman.cli import bring
+from steelman.cli import options
 from steelman.errors import InputError
+from steelman.spec import RunSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,53 +36,52 @@ adversarial.npz holds images, clean, labels, broken and distance, and is itself 
 overview.png shows the first ten: clean, what was added, adversarial."""
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command to the parser."""
-    command = commands.add_parser(
-        "attack",
-        help="write adversarial images",
-        description="Attack a classifier and write the adversarial images.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    bring.add_images(command)
-    bring.add_model(command)
-    bring.add_attacks(command)
-    command.add_argument("--list", action="store_true", help="show every attack there is, and stop")
+def add(command: argparse.ArgumentParser) -> None:
+    """Adds the command's options to its parser."""
+    command.description = "Attack a classifier and write the adversarial images."
+    command.epilog = EXAMPLES
+    usual = {"attack.names": ["pgd"], "run.out": "runs/attack"}
+    options.add(command, *options.DATA, *options.MODEL, *options.ATTACK, "run.out", usual=usual)
+    options.add_trust(command)
+    command.add_argument("--list", dest="listing", action="store_true", help="show every attack there is, and stop")
     command.add_argument("--target", type=int, help="the class to reach; any wrong one unless told")
     command.add_argument("--png", type=int, default=100, help="how many images to write as PNG too (100)")
-    command.add_argument("--out", type=Path, default=Path("runs/attack"), help="the folder to write (runs/attack)")
     command.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(spec: RunSpec, *, listing: bool, target: int | None, png: int, trust_code: bool) -> int:
     """Attacks and writes; or lists the attacks."""
-    if options.list:
+    if listing:
         return _listed()
     import numpy as np
     import torch
 
-    from steelman.cli.console import attacking, console, writable
+    from steelman.cli.console import attacking, console
+    from steelman.device import device
     from steelman.evaluation.measure import on
-    from steelman.files import put_bytes
+    from steelman.files import put_bytes, writable
+    from steelman.pipeline import build as built
     from steelman.report import attacked
+    from steelman.spec import build
 
-    if options.png < 0:
-        raise InputError(f"expected --png as a number of images, got {options.png}")
-    if len(options.attack) > 1 or len(options.eps or [0]) > 1:
+    if png < 0:
+        raise InputError(f"expected --png as a number of images, got {png}")
+    if len(spec.attacks.names) > 1 or len(spec.attacks.eps or [0]) > 1:
         raise InputError("expected one attack at one eps to write images of, got several: evaluate takes several")
-    images = bring.images(options)
-    if options.target is not None:
-        images = _without(options.target, images, console.print)
-    attack = bring.attacks(options, images, targeted=options.target is not None)[0]
-    model = bring.model(options, images)
+    data, images = build.images(spec)
+    at = device(spec.pipeline.device)
+    if target is not None:
+        images = _without(target, images, console.print)
+    attack = build.attacks(spec.attacks, data, at, targeted=target is not None)[0]
+    model = built(spec.pipeline, data, device=at, trust_code=trust_code)
     x, y = on(model, images)
     goals, truth = y, None
-    if options.target is not None:
-        goals, truth = torch.full_like(y, options.target), y
-    writable(options.out)
+    if target is not None:
+        goals, truth = torch.full_like(y, target), y
+    out, seed = spec.run.out, spec.run.seed
+    writable(out)
     with attacking(f"{attack.name} on {images.name}") as observe:
-        result = attack(model, x, goals, truth=truth, seed=options.seed, indices=images.indices, observe=observe)
+        result = attack(model, x, goals, truth=truth, seed=seed, indices=images.indices, observe=observe)
     content = BytesIO()
     np.savez_compressed(
         content,
@@ -92,22 +92,22 @@ def run(options: argparse.Namespace) -> int:
         distance=result.distance.cpu().numpy(),
         classes=np.array(images.classes),
     )
-    put_bytes(options.out / "adversarial.npz", content.getvalue())
+    put_bytes(out / "adversarial.npz", content.getvalue())
     adversarial, clean = (_pixels(part) for part in (result.x, x))
-    _write_pngs(options.out / "png", adversarial[: options.png], images.labels.tolist(), images.indices.tolist())
-    put_bytes(options.out / "overview.png", attacked(clean[:SHOWN], adversarial[:SHOWN]))
-    fools = int(_still(model, adversarial, goals, options.target is not None).sum())
-    reached = "reach the target" if options.target is not None else "fool the model"
-    where = "on the 8-bit grid" if options.grid else "rounded to 8 bits, as in the PNG files"
+    _write_pngs(out / "png", adversarial[:png], images.labels.tolist(), images.indices.tolist())
+    put_bytes(out / "overview.png", attacked(clean[:SHOWN], adversarial[:SHOWN]))
+    fools = int(_still(model, adversarial, goals, target is not None).sum())
+    reached = "reach the target" if target is not None else "fool the model"
+    where = "on the 8-bit grid" if spec.attacks.grid else "rounded to 8 bits, as in the PNG files"
     console.print(
         f"{int(result.broken.sum())} of {len(x)} images {reached} ({int(result.natural.sum())} did so unattacked)"
         f"{_far(attack, result)}; "
-        f"{where}, {fools} do; wrote {options.out}/adversarial.npz, overview.png and png/"
+        f"{where}, {fools} do; wrote {out}/adversarial.npz, overview.png and png/"
     )
-    if options.grid:
-        ungridded = argparse.Namespace(**vars(options) | {"grid": False})
-        free = bring.attacks(ungridded, images, targeted=attack.targeted)[0]
-        result = free(model, x, goals, truth=truth, seed=options.seed, indices=images.indices)
+    if spec.attacks.grid:
+        ungridded = spec.attacks.model_copy(update={"grid": False})
+        free = build.attacks(ungridded, data, at, targeted=target is not None)[0]
+        result = free(model, x, goals, truth=truth, seed=seed, indices=images.indices)
         console.print(f"without the grid, {int(result.broken.sum())} of {len(x)} images {reached}")
     return 0
 

@@ -8,11 +8,11 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import StringIO
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from steelman.cli import bring
+from steelman.cli import options
 from steelman.errors import InputError
+from steelman.spec import RunSpec
 
 if TYPE_CHECKING:
     from steelman.data import Images
@@ -25,85 +25,106 @@ EXAMPLES = """examples:
 results.json holds the settings and the table, certificates.csv every image's class and radius."""
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command to the parser."""
-    command = commands.add_parser(
-        "certify",
-        help="find the radius within which no attack succeeds",
-        description="Smooth a classifier with Gaussian noise and certify, image by image, the L2 radius within which "
-        "no change whatever moves its answer. A classifier trained on such noise keeps much more than another.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def add(command: argparse.ArgumentParser) -> None:
+    """Adds the command's options to its parser."""
+    command.description = (
+        "Smooth a classifier with Gaussian noise and certify, image by image, the L2 radius within which "
+        "no change whatever moves its answer. A classifier trained on such noise keeps much more than another."
     )
-    command.add_argument("--data", default="mnist", help="mnist, fashion-mnist, a folder of images, an .npz (mnist)")
-    command.add_argument("--images", type=int, default=500, help="how many test images, seeded; 0 for all (500)")
-    bring.add_model(command)
-    command.add_argument("--defence", help="in front of the classifier, under the noise too, as for evaluate (none)")
+    command.epilog = EXAMPLES
+    usual = {"data.images": 500, "run.out": "runs/certify"}
+    says = {"defence.name": "in front of the classifier, under the noise too, as for evaluate"}
+    keys = (*options.DATA, *options.MODEL, "defence.name", "run.out")
+    options.add(command, *keys, usual=usual, says=says)
+    options.add_trust(command)
     command.add_argument("--sigma", type=float, default=0.25, help="of the noise, in units of [0, 1] images (0.25)")
-    command.add_argument("--radii", type=float, nargs="+", default=[0.25, 0.5, 0.75], help="L2 (0.25 0.5 0.75)")
+    command.add_argument(
+        "--radii", type=options.radius, nargs="+", default=[0.25, 0.5, 0.75], help="L2 (0.25 0.5 0.75)"
+    )
     command.add_argument("--n0", type=int, default=100, help="noisy copies that choose an image's class (100)")
     command.add_argument("--n", type=int, default=100_000, help="noisy copies that bound its chance (100000)")
     command.add_argument("--alpha", type=float, default=0.001, help="chance of a wrong certificate, per image (0.001)")
     command.add_argument("--batch-size", type=int, default=1000, help="copies that are read at a time (1000)")
     command.add_argument("--precision", choices=["fp32", "bf16", "auto"], default="fp32", help="of the model (fp32)")
-    command.add_argument("--out", type=Path, default=Path("runs/certify"), help="the folder to write (runs/certify)")
     command.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Certifies, prints the table and writes the folder."""
+def run(
+    spec: RunSpec,
+    *,
+    sigma: float,
+    radii: list[float],
+    precision: str,
+    trust_code: bool,
+    **sampling: Any,
+) -> int:
+    """Certifies, prints the table and writes the folder.
+
+    sampling: n0, n, alpha and batch_size.
+    """
     import time
 
     from steelman.attacks.settings import count, fraction
-    from steelman.cli.console import console, writable
+    from steelman.cli.console import console
     from steelman.defences import Smoothed, guard
+    from steelman.device import device
     from steelman.evaluation.measure import on
-    from steelman.files import put_bytes
+    from steelman.files import put_bytes, writable
     from steelman.models import folded
-    from steelman.precision import is_half, precision
+    from steelman.pipeline import build as pipeline
+    from steelman.pipeline.folders import reader
+    from steelman.precision import is_half
+    from steelman.precision import precision as in_precision
+    from steelman.spec import build
     from steelman.victim import reseed
 
-    if any(not radius >= 0 for radius in options.radii):
-        raise InputError(f"expected --radii as numbers >= 0, got {options.radii}")
-    for name, value in (("n0", options.n0), ("n", options.n), ("batch size", options.batch_size)):
+    n0, n, alpha = (sampling[key] for key in ("n0", "n", "alpha"))
+    for name, value in (("n0", n0), ("n", n), ("batch size", sampling["batch_size"])):
         count(value, name)
-    fraction(options.alpha, "alpha")
-    images = bring.images(options)
-    model = folded(bring.model(options, images))
-    purifier = bring.defence(options, images)
+    fraction(alpha, "alpha")
+    out, seed = spec.run.out, spec.run.seed
+    data, images = build.images(spec)
+    built = pipeline(spec.pipeline, data, device=device(spec.pipeline.device), trust_code=trust_code)
+    if built.detector is not None:
+        raise InputError(f"expected no detector under noise, got {built.defence}: certify the pipeline without it")
+    model, purifier = folded(reader(built.classifier, built.preprocess)), built.purifier
     x, _ = on(model, images)
-    pipeline = model if purifier is None else guard(purifier.to(x.device), model)
-    smoothed = Smoothed(pipeline, options.sigma, clip=purifier is not None).eval()
-    writable(options.out)
-    reseed(options.seed, x.device)  # for a defence that draws by itself
+    pipeline = model if purifier is None else guard(purifier, model)
+    smoothed = Smoothed(pipeline, sigma, clip=purifier is not None).eval()
+    writable(out)
+    reseed(seed, x.device)  # for a defence that draws by itself
     started = time.monotonic()
-    with _certifying(f"certifying on {images.name}") as observe, precision(options.precision, x.device):
+    with _certifying(f"certifying on {images.name}") as observe, in_precision(precision, x.device):
         certificate = smoothed.certify(
             x,
-            n0=options.n0,
-            n=options.n,
-            alpha=options.alpha,
-            seed=options.seed,
+            n0=n0,
+            n=n,
+            alpha=alpha,
+            seed=seed,
             indices=images.indices,
-            batch=options.batch_size,
+            batch=sampling["batch_size"],
             observe=observe,
         )
     settings = {
         "data": images.dataset,
-        "model": options.model or f"{images.id}/cnn",
-        "weights": None if options.weights is None else options.weights.name,
-        "defence": options.defence,
-        **{key: getattr(options, key) for key in ("sigma", "n0", "n", "alpha", "seed")},
+        "model": spec.pipeline.model or f"{data.id}/cnn",
+        "weights": spec.pipeline.weights and spec.pipeline.weights.name,
+        "defence": spec.pipeline.defence and built.defence,
+        "sigma": sigma,
+        "n0": n0,
+        "n": n,
+        "alpha": alpha,
+        "seed": seed,
         "images": len(images),
-        "precision": "bf16" if is_half(options.precision, x.device) else "fp32",
+        "precision": "bf16" if is_half(precision, x.device) else "fp32",
         "device": x.device.type,
     }
-    found = _summary(certificate, images, sorted({0.0, *options.radii}))
+    found = _summary(certificate, images, sorted({0.0, *radii}))
     result = {"settings": settings, **found, "seconds": time.monotonic() - started}
-    put_bytes(options.out / "results.json", (json.dumps(result, indent=2) + "\n").encode())
-    put_bytes(options.out / "certificates.csv", _rows(certificate, images).encode())
+    put_bytes(out / "results.json", (json.dumps(result, indent=2) + "\n").encode())
+    put_bytes(out / "certificates.csv", _rows(certificate, images).encode())
     _show(result, images.name)
-    console.print(f"wrote {options.out}/results.json and {options.out}/certificates.csv ({result['seconds']:.0f} s)")
+    console.print(f"wrote {out}/results.json and {out}/certificates.csv ({result['seconds']:.0f} s)")
     return 0
 
 

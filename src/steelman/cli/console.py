@@ -8,14 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from steelman import attacks, training
-from steelman.errors import InputError
 from steelman.evaluation.running.runner import Now
 from steelman.records import Evaluation
 from steelman.report import summary, tables, write_html
@@ -27,22 +25,6 @@ console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty
 def command_line() -> str:
     """Returns the command as it was given."""
     return shlex.join(["steelman", *sys.argv[1:]])
-
-
-def device(name: str) -> str:
-    """Returns the device to work on; "auto" takes a GPU where there is one.
-
-    Raises InputError for a device that is not there.
-    """
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError("expected a CUDA GPU for --device cuda, got none: say --device cpu")
-    try:
-        torch.zeros(1, device=name).add_(1).item()
-    except (RuntimeError, NotImplementedError, AssertionError):
-        raise InputError(f"expected a device that is there, such as cpu or cuda, got {name!r}") from None
-    return name
 
 
 @contextmanager
@@ -144,19 +126,3 @@ def finish(evaluation: Evaluation, folder: Path) -> None:
     for line in summary(evaluation):
         console.print(line)
     console.print(f"wrote {folder}/results.json and {folder}/report.html ({evaluation.seconds:.0f} s)")
-
-
-def writable(folder: Path) -> None:
-    """Makes a folder and checks, before any work, that it can be written.
-
-    Raises InputError if it cannot.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(
-            f"expected a folder that can be written at {folder}, but {error.strerror}: choose another --out"
-        ) from None

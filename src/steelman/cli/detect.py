@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steelman.cli import bring
+from steelman.cli import options
 from steelman.cli.train import detector as fitting
 from steelman.errors import InputError
 from steelman.registry import takes
+from steelman.spec import AttackSpec, RunSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -33,81 +35,87 @@ MET = (
 )
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command to the parser."""
-    command = commands.add_parser(
-        "detect",
-        help="measure detectors of attacked images",
-        description="Fit detectors on training images and one attack, and measure them on it and on others.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    bring.add_images(command)
-    bring.add_attacks(command)
+def add(command: argparse.ArgumentParser) -> None:
+    """Adds the command's options to its parser."""
+    command.description = "Fit detectors on training images and one attack, and measure them on it and on others."
+    command.epilog = EXAMPLES
+    options.add(command, *options.DATA, *options.ATTACK, usual={"attack.names": ["pgd"], "run.out": "runs/detect"})
     fitting.add_fit(command)
     command.add_argument("--detector", nargs="+", help="by name, or files of steelman train detector (all by name)")
-    command.add_argument("--device", default="auto", help="cpu, cuda or auto (auto)")
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--out", type=Path, default=Path("runs/detect"), help="the run folder (runs/detect)")
+    options.add(command, "model.device", "run.seed", "run.out")
     command.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Attacks, fits, measures, prints the tables and writes the run folder."""
-    from steelman import data
-    from steelman.cli.console import device, finish, writable
+def run(spec: RunSpec, *, detector: list[str] | None, fitted_on: str, **fitted: Any) -> int:
+    """Attacks, fits, measures, prints the tables and writes the run folder.
+
+    fitted: the other options of a fit.
+    """
+    from steelman.cli.console import finish
+    from steelman.device import device
     from steelman.evaluation.detection import detect
     from steelman.evaluation.measure import on, versions
+    from steelman.files import writable
     from steelman.records import Evaluation
+    from steelman.spec import build
 
     started = time.monotonic()
-    everything, images = data.load(options.data), bring.images(options)
-    listed = _attacks(options, images)
-    where = device(options.device)
-    classifier, purifier = fitting.beside(options, images)
+    everything, images = build.images(spec)
+    where = device(spec.pipeline.device)
+    listed = _attacks(spec.attacks, everything, where)
+    classifier, purifier = fitting.beside(spec.pipeline, everything)
     classifier = classifier.to(where)
-    asked = _asked(options, everything, purifier)
-    writable(options.out)
-    detectors = _detectors(asked, options, everything, classifier, purifier, where)
+    bench = _Bench(everything, classifier, None if purifier is None else purifier.to(where), spec.run.seed, where)
+    asked = _asked(detector, bench)
+    writable(spec.run.out)
+    detectors = _detectors(asked, bench, spec.run.out, fitted_on=fitted_on, **fitted)
     x, y = on(classifier, images)
-    attacked = {name: _made(attack, name, options, classifier, x, y, images) for name, attack in listed.items()}
-    seen = tuple(name for name in listed if name.split(" ")[0] == options.fitted_on)
-    name = options.classifier or f"{everything.id}/cnn"
-    how = {"fitted_on": options.fitted_on, "seen": seen, "dataset": everything.name, "name": name}
-    found = detect(detectors, classifier, (x, y), attacked, seed=options.seed, **how)
-    said = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
+    attacked = {name: _made(attack, name, spec.run.seed, classifier, (x, y), images) for name, attack in listed.items()}
+    seen = tuple(name for name in listed if name.split(" ")[0] == fitted_on)
+    name = spec.pipeline.model or f"{bench.data.name}/cnn"
+    how: dict[str, Any] = {"fitted_on": fitted_on, "seen": seen, "dataset": everything.name, "name": name}
+    found = detect(detectors, classifier, (x, y), attacked, seed=spec.run.seed, **how)
     finish(
         Evaluation(
-            title=f"Detectors on {images.name}, fitted on {options.fitted_on} alone",
+            title=f"Detectors on {images.name}, fitted on {fitted_on} alone",
             rows=(),
             detections=found,
-            settings={key: value for key, value in said.items() if not callable(value)}
+            settings={key: it for part in spec.model_dump(mode="json").values() for key, it in part.items()}
+            | {"detector": asked, "fitted_on": fitted_on, **fitted}
             | {"attacks": {name: repr(attack) for name, attack in listed.items()}},
             versions=versions(),
             notes=(NOTE,) if purifier is None else (NOTE, MET),
             seconds=time.monotonic() - started,
         ),
-        options.out,
+        spec.run.out,
     )
     return 0
 
 
-def _attacks(options: argparse.Namespace, images: Images) -> dict[str, AttackLike]:
+@dataclass(frozen=True)
+class _Bench:
+    """What detectors are fitted on and stand beside."""
+
+    data: Data
+    classifier: nn.Module
+    purifier: nn.Module | None
+    seed: int
+    device: str
+
+
+def _attacks(spec: AttackSpec, data: Data, device: str) -> dict[str, AttackLike]:
     """Every attack by its name and radius, each in a norm that it has."""
     from steelman import attacks
     from steelman.attacks.attack_like import on_each
+    from steelman.spec import build
 
     found: dict[str, AttackLike] = {}
-    for name in options.attack:
-        entry = attacks.named(name)
+    for name in spec.names:
+        entry = attacks.named(name, code=True)
         smallest = entry.finds is attacks.Finds.NEAREST
-        norm = options.norm if options.norm in entry.norms else entry.norms[0]
-        # among several, a setting that one does not have is for the others
-        listed = [name] * min(2, len(options.attack))
-        own = argparse.Namespace(**vars(options) | {"attack": listed, "norm": norm})
-        own.eps = None if smallest else options.eps
-        made = bring.attacks(own, images)
-        for attack in made[: len(made) // len(listed)]:
+        norm = spec.norm if spec.norm in entry.norms else entry.norms[0]
+        own = {"names": (name,), "norm": norm, "eps": None if smallest else spec.eps}
+        for attack in build.attacks(spec.model_copy(update=own), data, device):
             eps = "" if smallest or entry.finds is attacks.Finds.OUTSIDE else f" ε {attack.threat.eps:g}"
             other = f" ({norm})" if norm != "Linf" and not smallest else ""
             # with gradients what is broken goes on to its worst, as an attacker would who does not count queries
@@ -117,57 +125,49 @@ def _attacks(options: argparse.Namespace, images: Images) -> dict[str, AttackLik
     return found
 
 
-def _asked(options: argparse.Namespace, everything: Data, purifier: nn.Module | None) -> list[str]:
+def _asked(given: list[str] | None, bench: _Bench) -> list[str]:
     """The detectors by name or file; all that can be fitted unless told.
 
     Raises InputError for another name, and where there are no images to fit one on.
     """
     from steelman.defences import detectors
 
-    able = [name for name in detectors.catalogue.shipped if purifier is not None or not _compares(name)]
-    asked: list[str] = options.detector or able
+    able = [name for name in detectors.catalogue.shipped if bench.purifier is not None or not _compares(name)]
+    asked: list[str] = given or able
     named = [name for name in asked if not Path(name).is_file()]
     for name in named:
         if name not in detectors.catalogue and ":" not in name:
             raise InputError(f"expected a detector's name or file, got {name!r}: say one of {', '.join(able)}")
-    if named and everything.train is None:
+    if named and bench.data.train is None:
         raise InputError(
-            f"expected training images in {everything.name} to fit {named[0]} on, got a test split alone: "
+            f"expected training images in {bench.data.name} to fit {named[0]} on, got a test split alone: "
             "give a folder with train and test, or a file of steelman train detector"
         )
     return asked
 
 
-def _detectors(
-    asked: list[str],
-    options: argparse.Namespace,
-    everything: Data,
-    classifier: nn.Module,
-    purifier: nn.Module | None,
-    where: str,
-) -> dict[str, nn.Module]:
+def _detectors(asked: list[str], bench: _Bench, out: Path, **fitted: Any) -> dict[str, nn.Module]:
     from steelman.cli.console import console
     from steelman.cli.console import fitting as shown
     from steelman.defences import detectors
     from steelman.training import detector, named
 
-    purifier = None if purifier is None else purifier.to(where)
     material = None
     found: dict[str, nn.Module] = {}
     for name in asked:
         if Path(name).is_file():
-            found[Path(name).stem] = detectors.load(name, classifier, purifier).to(where)
+            found[Path(name).stem] = detectors.load(name, bench.classifier, bench.purifier).to(bench.device)
             continue
         with shown(f"fitting {name}") as observe:
-            material = material or fitting.prepared(options, everything, classifier, options.seed, where)
+            material = material or fitting.prepared(bench.data, bench.classifier, bench.seed, bench.device, **fitted)
             how: dict[str, Any] = {
-                "purifier": purifier,
-                "recipe": named("detector", seed=options.seed),
+                "purifier": bench.purifier,
+                "recipe": named("detector", seed=bench.seed),
                 "observe": observe,
             }
             kind = detectors.catalogue.resolve(name, code=True)
-            trained = detector(kind, classifier, everything, material, device=where, **how)
-        trained.save(options.out / f"{name.rpartition(':')[2]}.safetensors")
+            trained = detector(kind, bench.classifier, bench.data, material, device=bench.device, **how)
+        trained.save(out / f"{name.rpartition(':')[2]}.safetensors")
         console.print(f"  on validation images: AUC {trained.settings['validation']['auc']:.4f}")
         found[name] = trained.model
     return found
@@ -185,16 +185,15 @@ def _compares(name: str) -> bool:
 def _made(
     attack: AttackLike,
     name: str,
-    options: argparse.Namespace,
+    seed: int,
     classifier: nn.Module,
-    x: Tensor,
-    y: Tensor,
+    given: tuple[Tensor, Tensor],
     images: Images,
 ) -> Tensor:
     from steelman.cli.console import attacking
 
     with attacking(name) as observe:
         result = attack(
-            classifier, x, y, seed=options.seed, indices=images.indices.to(x.device), precision="auto", observe=observe
+            classifier, *given, seed=seed, indices=images.indices.to(given[0].device), precision="auto", observe=observe
         )
     return result.x

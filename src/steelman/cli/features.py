@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steelman.cli import bring
+from steelman.cli import options
 from steelman.errors import InputError
+from steelman.spec import AttackSpec, RunSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,53 +25,54 @@ features.png has two lines an image, the clean above the adversarial one, and in
 layer. report.html adds how much of what a layer says is noise, over all images."""
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command to the parser."""
-    command = commands.add_parser(
-        "features",
-        help="draw feature maps of clean and attacked images",
-        description="Draw what the layers of a classifier make of clean and of attacked images.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    bring.add_images(command)
-    command.set_defaults(images=100)
-    bring.add_model(command)
-    bring.add_attacks(command)
+def add(command: argparse.ArgumentParser) -> None:
+    """Adds the command's options to its parser."""
+    command.description = "Draw what the layers of a classifier make of clean and of attacked images."
+    command.epilog = EXAMPLES
+    usual = {"data.images": 100, "attack.names": ["pgd"], "run.out": "runs/features"}
+    options.add(command, *options.DATA, *options.MODEL, *options.ATTACK, "run.out", usual=usual)
+    options.add_trust(command)
     command.add_argument("--layers", nargs="+", help="by name (the model's parts that give feature maps)")
-    command.add_argument("--list", action="store_true", help="show the names of the layers, and stop")
+    command.add_argument("--list", dest="listing", action="store_true", help="show the names of the layers, and stop")
     command.add_argument("--pictures", type=int, default=4, help="how many images to draw (4)")
-    command.add_argument("--out", type=Path, default=Path("runs/features"), help="the run folder (runs/features)")
     command.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(spec: RunSpec, *, layers: list[str] | None, listing: bool, pictures: int, trust_code: bool) -> int:
     """Attacks, draws and writes; or lists the layers."""
-    from steelman.cli.console import attacking, console, finish, writable
+    from steelman.cli.console import attacking, console, finish
+    from steelman.device import device
     from steelman.evaluation import measure
     from steelman.evaluation.features import answers, feature_maps
-    from steelman.files import put_bytes
+    from steelman.files import put_bytes, writable
+    from steelman.pipeline import build as built
+    from steelman.pipeline.folders import reader
     from steelman.records import Evaluation
     from steelman.report.feature_maps import sheet
+    from steelman.spec import build
 
-    images = bring.images(options)
-    model = bring.model(options, images)
+    data, images = build.images(spec)
+    at = device(spec.pipeline.device)
+    pipeline = built(spec.pipeline, data, device=at, trust_code=trust_code)
+    # where nothing defends it, its layers bear their own names
+    model = pipeline if pipeline.undefended is not None else reader(pipeline.classifier, pipeline.preprocess)
     x, y = measure.on(model, images)
-    if options.list:
+    if listing:
         for name in _drawable(model, x[:1], all_of_them=True):
             console.print(name)
         return 0
-    if options.pictures < 1:
-        raise InputError(f"expected --pictures as a number of images from 1, got {options.pictures}")
-    attack = _one(options, bring.attacks(options, images))
-    layers = options.layers or _drawable(model, x[:1], all_of_them=False)
+    if pictures < 1:
+        raise InputError(f"expected --pictures as a number of images from 1, got {pictures}")
+    attack = _one(spec.attacks, build.attacks(spec.attacks, data, at))
+    layers = layers or _drawable(model, x[:1], all_of_them=False)
     if not layers:
         raise InputError("expected --layers, as no part of this model gives feature maps: --list shows those that do")
     answers(model, x[:1], layers)
-    writable(options.out)
+    seed, out = spec.run.seed, spec.run.out
+    writable(out)
     with attacking(f"{attack.name} on {images.name}") as observe:
-        result = attack(model, x, y, seed=options.seed, indices=images.indices, observe=observe)
-    name = options.model or "cnn"
+        result = attack(model, x, y, seed=seed, indices=images.indices, observe=observe)
+    name = spec.pipeline.model or "cnn"
     called: dict[str, Any] = {
         "classifier": name,
         "defence": "none",
@@ -83,11 +84,11 @@ def run(options: argparse.Namespace) -> int:
         images,
         result.x,
         [{layer: layer} for layer in layers],
-        pictured=options.pictures,
+        pictured=pictures,
         attack=attack.name,
         **called,
     )
-    put_bytes(options.out / "features.png", sheet(found))
+    put_bytes(out / "features.png", sheet(found))
     where = called | {"table": "evaluate", "dataset": found.dataset, "protocol": "adaptive"}
     rows = (
         measure.row(measure.right(model, x, y), **where | {"attack": "none", "eps": 0.0}),
@@ -97,14 +98,14 @@ def run(options: argparse.Namespace) -> int:
         title=f"Feature maps of {name} on {images.name}",
         rows=rows,
         features=(found,),
-        settings={"attack": repr(attack), "layers": list(layers), "seed": options.seed},
+        settings={"attack": repr(attack), "layers": list(layers), "seed": seed},
         versions=measure.versions(),
     )
-    finish(evaluation, options.out)
+    finish(evaluation, out)
     return 0
 
 
-def _one(options: argparse.Namespace, made: Sequence[AttackLike]) -> AttackLike:
+def _one(spec: AttackSpec, made: Sequence[AttackLike]) -> AttackLike:
     """The one attack, run to its end, so that every network sees as much of it.
 
     Raises InputError for several, and for one that is no attack on each image inside a radius.
@@ -115,10 +116,8 @@ def _one(options: argparse.Namespace, made: Sequence[AttackLike]) -> AttackLike:
     if len(made) > 1:
         raise InputError("expected one attack at one eps to draw features of, got several")
     attack = made[0]
-    if not on_each(attack) or options.eps is None:
-        raise InputError(
-            f"expected an attack on each image inside a radius, got {options.attack[0]}: say pgd --eps 0.1"
-        )
+    if not on_each(attack) or spec.eps is None:
+        raise InputError(f"expected an attack on each image inside a radius, got {spec.names[0]}: say pgd --eps 0.1")
     return attack.with_goal(Last() if attack.name in ("fgsm", "bim", "pgd") else Worst())
 
 

@@ -13,15 +13,12 @@ if TYPE_CHECKING:
     from steelman.records import Evaluation
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command to the parser."""
-    command = commands.add_parser(
-        "report",
-        help="draw a run folder's report again",
-        description="Read results.json and pictures.npz of a run folder and write the report as one HTML file.",
-        epilog="examples:\n  steelman report runs/demo --out demo.html\n"
-        "  steelman report runs/guarded --card runs/purifier.safetensors",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def add(command: argparse.ArgumentParser) -> None:
+    """Adds the command's options to its parser."""
+    command.description = "Read results.json and pictures.npz of a run folder and write the report as one HTML file."
+    command.epilog = (
+        "examples:\n  steelman report runs/demo --out demo.html\n"
+        "  steelman report runs/guarded --card runs/purifier.safetensors"
     )
     command.add_argument("folder", type=Path, help="a folder that reproduce or evaluate wrote")
     command.add_argument("--out", type=Path, help="the HTML file (report.html in the folder)")
@@ -31,18 +28,18 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(folder: Path, out: Path | None, card: Path | None) -> int:
     """Reads and writes."""
     from steelman.cli.console import console
     from steelman.records import read
     from steelman.report import write_html
 
-    evaluation = read(options.folder)
-    if options.card is not None:
-        path = options.out or options.card.with_suffix(".md")
-        put_bytes(path, _card(options.card, evaluation).encode())
+    evaluation = read(folder)
+    if card is not None:
+        path = out or card.with_suffix(".md")
+        put_bytes(path, _card(card, evaluation).encode())
     else:
-        path = options.out or options.folder / "report.html"
+        path = out or folder / "report.html"
         write_html(evaluation, path)
     console.print(f"wrote {path}")
     return 0

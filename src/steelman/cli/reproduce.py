@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from steelman.cli import options
 from steelman.errors import InputError, unknown
+from steelman.spec import RunSpec
 
 Number = TypeVar("Number", int, float)
 PAPER = ("1a", "1b", "2", "3")
@@ -34,15 +35,10 @@ breadth: a purifier against every eps of the paper's tables, L2, one pixel, JSMA
          the worst of what was never seen in training."""
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command to the parser."""
-    command = commands.add_parser(
-        "reproduce",
-        help="the paper's tables and figures, from data to HTML",
-        description="Measure tables 1a, 1b, 2 and 3 of the paper again and write results.json and report.html.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add(command: argparse.ArgumentParser) -> None:
+    """Adds the command's options to its parser."""
+    command.description = "Measure tables 1a, 1b, 2 and 3 of the paper again and write results.json and report.html."
+    command.epilog = EXAMPLES
     command.add_argument("--profile", choices=["quick", "full"], default="quick")
     command.add_argument("--datasets", nargs="+", default=["mnist", "fashion-mnist"])
     command.add_argument("--classifier", choices=["cnn", "vgg16", "paper_vgg"], help="cnn (quick), vgg16 (full)")
@@ -65,46 +61,54 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--attacked", type=int, help="training images that PGD attacks for the paper's auto-encoder (all)"
     )
     command.add_argument("--retrain", action="store_true", help="train everything again, the shipped weights too")
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--device", default="auto", help="cpu, cuda or auto (auto)")
-    command.add_argument("--out", type=Path, default=Path("runs/reproduce"), help="the run folder (runs/reproduce)")
+    options.add(command, "run.seed", "model.device", "run.out", usual={"run.out": "runs/reproduce"})
     command.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Measures, prints the tables and writes the run folder."""
-    from steelman.cli.console import device, finish, fitting, measuring, writable
+def run(
+    spec: RunSpec,
+    *,
+    tables: list[str],
+    classifier: str | None,
+    images: int | None,
+    share: float | None,
+    attacked: int | None,
+    **asked: Any,
+) -> int:
+    """Measures, prints the tables and writes the run folder.
+
+    asked: what a plan takes as it was said.
+    """
+    from steelman.cli.console import finish, fitting, measuring
+    from steelman.device import device
+    from steelman.files import writable
     from steelman.studies.paper import reproduce
     from steelman.studies.paper_setup import Plan
     from steelman.studies.published import DATASETS
 
-    for name in options.datasets:
+    asked |= {key: tuple(dict.fromkeys(asked[key])) for key in ("datasets", "protocols")}
+    for name in asked["datasets"]:
         if name not in DATASETS:
             raise unknown("data set of the paper", name, DATASETS)
-    full = options.profile == "full"
-    classifier = options.classifier or ("vgg16" if full else "cnn")
-    where = device(options.device)
-    slow, few = where == "cpu" and classifier != "cnn", options.tables == ["ablation"]
+    full = asked["profile"] == "full"
+    classifier = classifier or ("vgg16" if full else "cnn")
+    where = device(spec.pipeline.device)
+    slow, few = where == "cpu" and classifier != "cnn", tables == ["ablation"]
     plan = Plan(
-        profile=options.profile,
-        datasets=tuple(dict.fromkeys(options.datasets)),
         classifier=classifier,
-        tables=tuple(options.tables),
-        protocols=tuple(options.protocols),
-        images=_within("--images", options.images, 10_000 if full else 500 if few else 1000, 1, 10_000),
-        share=_within("--share", options.share, 0.25 if slow else 1.0, 0.001, 1),
-        attacked=_within("--attacked", options.attacked, 5000, 100, 60_000)
-        if slow or options.attacked is not None
-        else None,
-        retrain=options.retrain,
-        seed=options.seed,
+        tables=tuple(tables),
+        images=_within("--images", images, 10_000 if full else 500 if few else 1000, 1, 10_000),
+        share=_within("--share", share, 0.25 if slow else 1.0, 0.001, 1),
+        attacked=_within("--attacked", attacked, 5000, 100, 60_000) if slow or attacked is not None else None,
+        seed=spec.run.seed,
         device=where,
-        out=options.out,
+        out=spec.run.out,
+        **asked,
     )
-    writable(options.out)
+    writable(plan.out)
     with measuring("measuring") as observe:
         evaluation = reproduce(plan, fitting, observe)
-    finish(evaluation, options.out)
+    finish(evaluation, plan.out)
     return 0
 
 

@@ -17,16 +17,11 @@ EXAMPLES = """examples:
   steelman runs export runs/unet samples.csv"""
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command to the parser."""
-    command = commands.add_parser(
-        "runs",
-        help="list, show, compare and export the runs of evaluate",
-        description="Look at run folders again.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    kinds = command.add_subparsers(dest="kind", required=True, metavar="what")
+def add(command: argparse.ArgumentParser) -> None:
+    """Adds the command's options to its parser."""
+    command.description = "Look at run folders again."
+    command.epilog = EXAMPLES
+    kinds = command.add_subparsers(required=True, metavar="what")
     one = kinds.add_parser("list", help="every run below a folder, the last begun first")
     one.add_argument("folder", type=Path, nargs="?", default=Path("runs"), help="where the runs are (runs)")
     one.set_defaults(run=_list)
@@ -43,16 +38,16 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     one.set_defaults(run=_export)
 
 
-def _list(options: argparse.Namespace) -> int:
+def _list(folder: Path) -> int:
     from rich.table import Table
     from rich.text import Text
 
     from steelman.cli.console import console
     from steelman.evaluation.storing.runs import listed
 
-    found = listed(options.folder)
+    found = listed(folder)
     if not found:
-        console.print(f"no runs below {options.folder}")
+        console.print(f"no runs below {folder}")
         return 0
     table = Table("run", "began", "pipeline", "threat", "robust", "verdict")
     for one in found:
@@ -74,14 +69,14 @@ def _lines(one: Summary) -> list[tuple[str, ...]]:
     ]
 
 
-def _show(options: argparse.Namespace) -> int:
+def _show(folder: Path) -> int:
     from rich.table import Table
     from rich.text import Text
 
     from steelman.cli.console import console
     from steelman.evaluation.storing.runs import cases
 
-    for case in cases(options.folder):
+    for case in cases(folder):
         defence = "" if case.defence == "none" else f" behind {case.defence}"
         verdict = case.verdict.sentence
         console.print(f"{case.classifier}{defence} on {case.dataset}, {_threat(case)}, {case.n:,} images")
@@ -96,26 +91,26 @@ def _show(options: argparse.Namespace) -> int:
     return 0
 
 
-def _compare(options: argparse.Namespace) -> int:
+def _compare(first: Path, second: Path) -> int:
     from rich.table import Table
 
     from steelman.cli.console import console
     from steelman.evaluation.storing.runs import compared
 
     table = Table("threat", "images", "both robust", "only the first", "only the second", "neither", "p (McNemar)")
-    for one in compared(options.first, options.second):
+    for one in compared(first, second):
         counts = (one.n, one.both, one.first, one.second, one.neither)
         table.add_row(f"{one.norm} {one.eps:g}", *(f"{count:,}" for count in counts), f"{one.p:.3g}")
     console.print(table)
     return 0
 
 
-def _export(options: argparse.Namespace) -> int:
+def _export(folder: Path, file: Path) -> int:
     from steelman.cli.console import console
     from steelman.evaluation.storing.runs import exported
 
-    count = exported(options.folder, options.file)
-    console.print(f"wrote {count:,} samples to {options.file}")
+    count = exported(folder, file)
+    console.print(f"wrote {count:,} samples to {file}")
     return 0
 
 

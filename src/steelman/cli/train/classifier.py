@@ -6,16 +6,17 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steelman.cli.bring import parsed
 from steelman.errors import InputError
+from steelman.spec.words import assigned, value
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from steelman.data import Data
-    from steelman.training import Recipe, Trained
+    from steelman.cli.train.given import Given
+    from steelman.training import Trained
 
 HELP = "a classifier on labels"
+NAMED = "model"
 EXAMPLES = (
     "steelman train classifier --data mnist --model cnn --out runs/cnn.safetensors",
     "steelman train classifier --data mnist --noise 0.25 --epochs 10 --out runs/cnn-noise.safetensors",
@@ -45,47 +46,39 @@ def add_network(command: argparse.ArgumentParser) -> None:
     command.add_argument("--fine-tune", action="store_true", help="with --transfer: train the features too")
 
 
-def named(options: argparse.Namespace) -> tuple[str, str]:
-    """Returns what is trained, and the name of its recipe."""
-    return options.model, options.model
+def recipe(name: str) -> str:
+    """Returns the recipe of what is trained, which bears its name."""
+    return name
 
 
-def train(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[str, Any]) -> Trained:
+def train(given: Given, *, noise: float, **network: Any) -> Trained:
     """Trains it."""
     from steelman import training
 
-    model = network(options, images, recipe)
-    augment = options.model != "paper_vgg"
-    return training.classifier(
-        model, images, name=options.model, recipe=recipe, augment=augment, noise=options.noise, **how
-    )
+    name = network["model"]
+    how = {"name": name, "augment": name != "paper_vgg", "noise": noise, **given.fit}
+    return training.classifier(made(given, **network), given.images, **how)
 
 
-def network(options: argparse.Namespace, images: Data, recipe: Recipe) -> nn.Module:
-    """Returns the classifier to train, made from the recipe's seed."""
+def made(
+    given: Given, *, model: str, model_set: list[str], transfer: Path | None, fine_tune: bool, seed: int | None = None
+) -> nn.Module:
+    """Returns the classifier to train, as its options say, made from the recipe's seed or another."""
     from steelman import models, training
 
-    channels, classes = images.test.shape[0], images.test.num_classes
-    if options.transfer is not None and options.model != "vgg16":
-        raise InputError(f"expected --model vgg16 with --transfer, got {options.model}")
-    with training.seeded(recipe.seed):
-        settings = _settings(options.model_set)
-        if options.transfer is not None and settings:
-            raise InputError("expected no --model-set with --transfer, which decides how the model is built")
-        if options.transfer is not None:
-            model: nn.Module = models.transfer(options.transfer, channels, classes, frozen=not options.fine_tune)
+    images = given.images.test
+    channels, classes = images.shape[0], images.num_classes
+    if transfer is not None and model != "vgg16":
+        raise InputError(f"expected --model vgg16 with --transfer, got {model}")
+    if transfer is not None and model_set:
+        raise InputError("expected no --model-set with --transfer, which decides how the model is built")
+    # models are built of numbers and words alone, so that "none" stays the word
+    words = assigned(model_set, "--model-set")
+    settings = {name: "none" if value(text) is None else value(text) for name, text in words.items()}
+    with training.seeded(given.recipe.seed if seed is None else seed):
+        if transfer is not None:
+            built: nn.Module = models.transfer(transfer, channels, classes, frozen=not fine_tune)
         else:
-            kind = models.catalogue.resolve(options.model, code=True)
-            model = models.build(kind, channels=channels, classes=classes, **settings)
-    return models.fitted(model, images.test.shape)
-
-
-def _settings(words: list[str]) -> dict[str, Any]:
-    """NAME=VALUE as settings; "none" stays the word, as models are built of numbers and words alone."""
-    found: dict[str, Any] = {}
-    for word in words:
-        name, equals, text = word.partition("=")
-        if not equals:
-            raise InputError(f"expected --model-set as NAME=VALUE, got {word!r}")
-        found[name] = "none" if text.lower() == "none" else parsed(text)
-    return found
+            kind = models.catalogue.resolve(model, code=True)
+            built = models.build(kind, channels=channels, classes=classes, **settings)
+    return models.fitted(built, images.shape)

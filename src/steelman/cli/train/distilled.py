@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +11,11 @@ from steelman.cli.train import classifier
 if TYPE_CHECKING:
     from torch import nn
 
-    from steelman.data import Data
-    from steelman.training import Recipe, Trained
+    from steelman.cli.train.given import Given
+    from steelman.training import Trained
 
 HELP = "a classifier by defensive distillation, which is known to be broken"
+NAMED = "model"
 EXAMPLES = (
     "steelman train distilled --data mnist --model cnn --temperature 100 --epochs 5 --out runs/distilled.safetensors",
     "steelman train distilled --data mnist --model cnn --teacher mnist/cnn --out runs/student.safetensors",
@@ -35,47 +35,45 @@ def add(command: argparse.ArgumentParser) -> None:
     )
 
 
-def named(options: argparse.Namespace) -> tuple[str, str]:
-    """Returns what is trained, and the name of its recipe."""
-    return options.model, options.model
+def recipe(name: str) -> str:
+    """Returns the recipe of what is trained, which bears its name."""
+    return name
 
 
-def train(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[str, Any]) -> Trained:
+def train(given: Given, *, temperature: float, teacher: str | None, **network: Any) -> Trained:
     """Trains it, after its teacher if none is named."""
     from steelman import training
     from steelman.training.objectives import Distil
 
-    Distil(temperature=options.temperature)
-    settings = {"name": options.model, "temperature": options.temperature}
-    student = classifier.network(options, images, replace(recipe, seed=(recipe.seed + 1) % 2**31))
-    teacher = _named(options, images) if options.teacher else _trained(options, images, recipe, how, settings)
-    return training.distilled(student, images, teacher=teacher, recipe=recipe, **settings, **how)
+    Distil(temperature=temperature)
+    settings = {"name": network["model"], "temperature": temperature, "recipe": given.recipe}
+    student = classifier.made(given, **network, seed=(given.recipe.seed + 1) % 2**31)
+    known = _trained(given, network, settings) if teacher is None else _named(given, network["model"], teacher)
+    return training.distilled(student, given.images, teacher=known, **settings, **given.how)
 
 
-def _named(options: argparse.Namespace, images: Data) -> nn.Module:
-    from steelman.cli import bring
+def _named(given: Given, model: str, teacher: str) -> nn.Module:
+    from steelman.pipeline import Parts, build
 
-    weights = Path(options.teacher) if options.teacher.endswith(".safetensors") else None
-    model = options.teacher if weights is None else options.model
-    return bring.model(argparse.Namespace(model=model, weights=weights, device="cpu"), images.test)
+    weights = Path(teacher) if teacher.endswith(".safetensors") else None
+    return build(Parts(model=teacher if weights is None else model, weights=weights), given.images).classifier
 
 
-def _trained(
-    options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[str, Any], settings: dict[str, Any]
-) -> nn.Module:
+def _trained(given: Given, network: dict[str, Any], settings: dict[str, Any]) -> nn.Module:
     """The teacher, trained; from its file where the student has a checkpoint, which knows its own teacher."""
     from steelman import training, weights
-    from steelman.cli.console import console, writable
+    from steelman.cli.console import console
+    from steelman.files import writable
 
-    path = options.out.with_suffix(".teacher.safetensors")
+    path = given.out.with_suffix(".teacher.safetensors")
     writable(path.parent)
-    teacher = classifier.network(options, images, recipe)
-    if path.is_file() and how["checkpoint"].is_file():
+    teacher = classifier.made(given, **network)
+    if path.is_file() and given.how["checkpoint"].is_file():
         weights.fill(getattr(teacher, "inner", teacher), path)
         return teacher
-    console.print(f"first its teacher, at temperature {options.temperature:g}")
-    own = how | {"checkpoint": path.with_suffix(".checkpoint")}
-    made = training.distilled(teacher, images, teacher=None, recipe=recipe, **settings, **own)
+    console.print(f"first its teacher, at temperature {settings['temperature']:g}")
+    own = given.how | {"checkpoint": path.with_suffix(".checkpoint")}
+    made = training.distilled(teacher, given.images, teacher=None, **settings, **own)
     made.save(path, own["checkpoint"])
     console.print(f"wrote {path}; now its student")
     return teacher

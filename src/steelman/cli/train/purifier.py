@@ -7,18 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steelman.cli import bring
-from steelman.cli.bring import NORMS
+from steelman.cli import options
 from steelman.errors import InputError
+from steelman.spec.words import settings as settings_of
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from steelman.data import Data
-    from steelman.norms import Ball
+    from steelman.cli.train.given import Given
     from steelman.training import Recipe, Trained
 
 HELP = "a purifier that goes in front of a classifier"
+NAMED = "purifier"
 EXAMPLES = (
     "steelman train purifier --data fashion-mnist --classifier fashion-mnist/cnn --out runs/unet.safetensors",
     "steelman train purifier --data mnist --purifier conv-autoencoder --attack fgsm --out runs/paper.safetensors",
@@ -30,8 +28,7 @@ PAPERS = "conv-autoencoder"
 
 def add(command: argparse.ArgumentParser) -> None:
     """Adds the options of its own."""
-    command.add_argument("--classifier", help="that it goes in front of, as in mnist/cnn")
-    command.add_argument("--weights", type=Path, help="safetensors of that classifier, if none ship")
+    options.add_classifier(command, "that it goes in front of")
     command.add_argument(
         "--purifier",
         default="unet",
@@ -40,12 +37,8 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--attack", choices=["fgsm", "pgd"], default="fgsm", help="conv-autoencoder: what it undoes (fgsm)"
     )
-    command.add_argument(
-        "--norm", choices=NORMS, default="Linf", help="robust- and certified-autoencoder: what to withstand (Linf)"
-    )
-    command.add_argument(
-        "--eps", type=float, help="their radius, in units of [0, 1] images (0.3 for mnist, 0.1 for fashion-mnist)"
-    )
+    role = "a robust- or certified-autoencoder is to withstand"
+    options.add_threat(command, role, " (0.3 for mnist, 0.1 for fashion-mnist)")
     command.add_argument(
         "--set",
         nargs="+",
@@ -59,56 +52,42 @@ def add(command: argparse.ArgumentParser) -> None:
     )
 
 
-def named(options: argparse.Namespace) -> tuple[str, str | Recipe]:
-    """Returns what is trained, and its recipe."""
+def recipe(name: str) -> str | Recipe:
+    """Returns the recipe of a purifier."""
     from steelman.training import training_of
 
-    name = options.purifier
-    return name, name if name == PAPERS else training_of(name, code=True).recipe
+    return name if name == PAPERS else training_of(name, code=True).recipe
 
 
-def train(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[str, Any]) -> Trained:
+def train(
+    given: Given, *, purifier: str, attack: str, set: list[str], start: Path | None, generator: str | None
+) -> Trained:
     """Trains it."""
     from steelman.training import training_of
 
-    if options.purifier == PAPERS:
-        return _autoencoder(options, images, recipe, how)
-    name, one = options.purifier, training_of(options.purifier, code=True)
-    settings = bring.settings(options.set, f"setting of {name}", one.builds | one.fits)
-    if options.generator is not None:
-        settings["generator"] = options.generator
-    given: dict[str, Any] = {"name": name, **how}
+    if purifier == PAPERS:
+        return _autoencoder(given, attack)
+    one = training_of(purifier, code=True)
+    settings = settings_of(set, f"setting of {purifier}", one.builds | one.fits)
+    if generator is not None:
+        settings["generator"] = generator
+    offered: dict[str, Any] = {"name": purifier, **given.fit}
     if one.wants("classifier"):
-        given["classifier"] = _target(options, images)
+        offered["classifier"] = given.classifier()
     if one.wants("threat"):
-        given["threat"] = _threat(options, images)
-    return one.train(images, recipe=recipe, settings=settings, start=options.start, **given)
+        offered["threat"] = given.ball(usual=True)
+    return one.train(given.images, settings=settings, start=start, **offered)
 
 
-def _autoencoder(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[str, Any]) -> Trained:
+def _autoencoder(given: Given, attack: str) -> Trained:
     from steelman import models
     from steelman.studies.autoencoder import as_many_steps, train_autoencoder
 
-    if images.train is None:
-        raise InputError(f"expected training images in {images.name}, got a test split alone")
-    target = _target(options, images)
-    published = target.inner if isinstance(target, models.Resized) else models.Resized(target, images.test.shape[-1])
-    if options.epochs is None:
-        recipe = replace(recipe, epochs=as_many_steps(len(images.train)))
-    return train_autoencoder(published, images.train, options.attack, recipe=recipe, **how)
-
-
-def _threat(options: argparse.Namespace, images: Data) -> Ball:
-    from steelman import norms
-
-    eps = (
-        options.eps if options.eps is not None else norms.Linf.usual.get(images.id) if options.norm == "Linf" else None
+    if given.images.train is None:
+        raise InputError(f"expected training images in {given.images.name}, got a test split alone")
+    target, side = given.classifier(), given.images.test.shape[-1]
+    published = target.inner if isinstance(target, models.Resized) else models.Resized(target, side)
+    epochs = as_many_steps(len(given.images.train)) if given.epochs is None else given.epochs
+    return train_autoencoder(
+        published, given.images.train, attack, recipe=replace(given.recipe, epochs=epochs), **given.how
     )
-    if eps is None:
-        raise InputError(f"expected --eps, the {options.norm} radius to withstand on {images.name}: say --eps 0.1")
-    return getattr(norms, options.norm)(eps)  # type: ignore[no-any-return]
-
-
-def _target(options: argparse.Namespace, images: Data) -> nn.Module:
-    named = argparse.Namespace(model=options.classifier, weights=options.weights, device="cpu")
-    return bring.model(named, images.test)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from steelman.cli.bring import NORMS, settings
+from steelman.cli import options
 from steelman.cli.train import classifier
 from steelman.errors import InputError
 from steelman.registry import takes
+from steelman.spec.words import settings
 
 if TYPE_CHECKING:
-    from steelman.data import Data
-    from steelman.training import Recipe, Trained
+    from steelman.cli.train.given import Given
+    from steelman.training import Trained
 
 HELP = "a classifier that is to withstand attacks"
+NAMED = "model"
 EXAMPLES = (
     "steelman train robust --data mnist --model lenet --norm Linf --eps 0.3 --out runs/robust.safetensors",
     "steelman train robust --model lenet --eps 0.3 --objective trades --set beta=1 --out runs/trades.safetensors",
@@ -28,8 +30,7 @@ _OWN = ("attack", "steps", "size", "ramp")
 def add(command: argparse.ArgumentParser) -> None:
     """Adds the options of its own."""
     classifier.add_network(command)
-    command.add_argument("--norm", choices=NORMS, default="Linf", help="of what it is to withstand (Linf)")
-    command.add_argument("--eps", type=float, help="the radius, in units of [0, 1] images")
+    options.add_threat(command, "it is to withstand")
     command.add_argument(
         "--objective",
         default="madry",
@@ -46,42 +47,39 @@ def add(command: argparse.ArgumentParser) -> None:
     )
 
 
-def named(options: argparse.Namespace) -> tuple[str, str]:
-    """Returns what is trained, and the name of its recipe."""
-    return options.model, "robust"
+def recipe(name: str) -> str:
+    """Returns the recipe, one for all."""
+    return "robust"
 
 
-def train(options: argparse.Namespace, images: Data, recipe: Recipe, how: dict[str, Any]) -> Trained:
+def train(given: Given, *, objective: str, set: list[str], **asked: Any) -> Trained:
     """Trains it, and says what a step cost."""
-    from steelman import norms, training
+    from steelman import training
     from steelman.cli.console import console
     from steelman.training import objectives
 
-    if options.eps is None:
-        raise InputError("expected --eps, the radius to withstand, got none: say --eps 0.3, as is usual for MNIST")
-    threat = getattr(norms, options.norm)(options.eps)
-    given = _settings(options)
-    model = classifier.network(options, images, recipe)
-    aim = objectives.catalogue.resolve(options.objective, code=True)
-    trained = training.robust(
-        model, images, name=options.model, threat=threat, recipe=recipe, objective=aim, **given, **how
-    )
+    own = {name: asked.pop(name) for name in _OWN}
+    threat = given.ball()
+    aim = objectives.catalogue.resolve(objective, code=True)
+    settings = _settings(objective, {name: it for name, it in own.items() if it is not None}, set)
+    model = classifier.made(given, **asked)
+    how = {"name": asked["model"], "threat": threat, "objective": aim}
+    trained = training.robust(model, given.images, **how, **settings, **given.fit)
     console.print(f"a step took {trained.settings['cost']:g} times the passes of one of training on labels")
     return trained
 
 
-def _settings(options: argparse.Namespace) -> dict[str, Any]:
-    """What the options say of the objective.
+def _settings(objective: str, own: dict[str, Any], words: list[str]) -> dict[str, Any]:
+    """What is said of the objective, by options of its own and by --set.
 
     Raises InputError for what it does not have.
     """
     from steelman import attacks
     from steelman.training.objectives import catalogue
 
-    has = set(takes(catalogue.get(options.objective, code=True)))
-    given = {name: value for name in _OWN if (value := getattr(options, name)) is not None}
-    for name in sorted(given.keys() - has - {"ramp"}):
-        raise InputError(f"expected no --{name} for {options.objective}, which has none: leave it out")
-    if "attack" in given:
-        given["attack"] = attacks.catalogue.resolve(given["attack"], code=True)
-    return given | settings(options.set, f"setting of {options.objective}", has - {"threat", "classify", *_OWN})
+    has = set(takes(catalogue.get(objective, code=True)))
+    for name in sorted(own.keys() - has - {"ramp"}):
+        raise InputError(f"expected no --{name} for {objective}, which has none: leave it out")
+    if "attack" in own:
+        own["attack"] = attacks.catalogue.resolve(own["attack"], code=True)
+    return own | settings(words, f"setting of {objective}", has - {"threat", "classify", *_OWN})
