@@ -201,7 +201,7 @@ def choices(given: argparse.Namespace, name: str, say: Callable[[str], None]) ->
             (fgsm(Linf(0.0)).with_goal(Last()), 1.2),
             (pgd(Linf(0.0), steps=5, start=at_input).with_goal(Last()), 0.35),
         ),
-        held=tuple(STATIC.attack(attack, eps).with_goal(Worst()) for attack, eps in ROWS),
+        val=tuple(STATIC.attack(attack, eps).with_goal(Worst()) for attack, eps in ROWS),
     )
     found: dict[str, Any] = {}
     for seed in range(given.seed, given.seed + given.seeds):

@@ -74,11 +74,11 @@ def test_a_draw_from_a_draw_remembers_the_original_positions():
     assert torch.equal(drawn.images, images.images[drawn.indices])
 
 
-@pytest.mark.parametrize(("held", "n"), [(0.2, 10), (10, 10), (1, 1), (49, 49)])
-def test_a_split_parts_the_images(held, n):
+@pytest.mark.parametrize(("val", "n"), [(0.2, 10), (10, 10), (1, 1), (49, 49)])
+def test_a_split_parts_the_images(val, n):
     images = split()
     before = torch.random.get_rng_state()
-    kept, out = images.split(held, seed=3)
+    kept, out = images.split(val, seed=3)
     assert torch.equal(torch.random.get_rng_state(), before)
     assert (len(kept), len(out)) == (50 - n, n)
     assert sorted([*kept.indices.tolist(), *out.indices.tolist()]) == list(range(50))

@@ -54,7 +54,7 @@ def test_one_step_is_that_of_a_loop_written_from_the_paper() -> None:
             return made
 
     model = linear()
-    fit(model, Kept(attack=PGD, held=PGD), images(), images(), Recipe(**{**vars(RECIPE), "awp": gamma}))
+    fit(model, Kept(attack=PGD, val=PGD), images(), images(), Recipe(**{**vars(RECIPE), "awp": gamma}))
     ((x_adv, y),) = seen
 
     w, b = (parameter.detach().clone().requires_grad_() for parameter in linear().parameters())
@@ -67,7 +67,7 @@ def test_one_step_is_that_of_a_loop_written_from_the_paper() -> None:
     assert torch.allclose(model[1].weight, w - 0.1 * down[0], atol=1e-6)
     assert torch.allclose(model[1].bias, b - 0.1 * down[1], atol=1e-6)
     plain = linear()
-    fit(plain, Adversarial(attack=PGD, held=PGD), images(), images(), RECIPE)
+    fit(plain, Adversarial(attack=PGD, val=PGD), images(), images(), RECIPE)
     assert not torch.allclose(model[1].weight, plain[1].weight, atol=1e-4)
 
 
@@ -93,7 +93,7 @@ def test_inside_every_layer_is_gamma_of_its_norm_away_and_after_it_as_before_to_
     assert same([*model.parameters()], [*fresh.parameters()])
 
 
-@pytest.mark.parametrize("objective", [Adversarial(attack=PGD, held=PGD), trades(Linf(0.1), steps=2), fast(Linf(0.1))])
+@pytest.mark.parametrize("objective", [Adversarial(attack=PGD, val=PGD), trades(Linf(0.1), steps=2), fast(Linf(0.1))])
 def test_every_objective_that_attacks_can_be_fitted_with_it_in_bf16_too(objective: Adversarial) -> None:
     ends = []
     for awp in (0.0, 0.1):
@@ -115,7 +115,7 @@ def test_in_bf16_the_second_reading_is_that_of_the_moved_weights() -> None:
             return loss
 
     recipe = Recipe(epochs=1, batch_size=24, precision="bf16", awp=0.5)
-    fit(linear(), Heard(attack=PGD, held=PGD), images(), images(), recipe)
+    fit(linear(), Heard(attack=PGD, val=PGD), images(), images(), recipe)
     assert losses[1] > losses[0] + 0.01
 
 

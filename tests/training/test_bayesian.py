@@ -37,7 +37,7 @@ def small(members: int = 3) -> BayesianAutoencoder:
 
 
 def objective(likelihood: float = 0.1, fidelity: float = 4.0) -> PurifyMembers:
-    purify = Purify(classifier=linear(), attacks=(), held=(fgsm(Linf(0.3)),), fidelity=fidelity)
+    purify = Purify(classifier=linear(), attacks=(), val=(fgsm(Linf(0.3)),), fidelity=fidelity)
     return PurifyMembers(purify=purify, likelihood=likelihood)
 
 

@@ -102,12 +102,12 @@ def test_a_norm_without_a_steepest_move_is_an_error() -> None:
         fast(L0(3))
 
 
-def history(held: list[float], step: list[float]) -> list[Epoch]:
-    return [Epoch(at + 1, 1.0, {"h": a, "s": b}, 0.0) for at, (a, b) in enumerate(zip(held, step, strict=True))]
+def history(val: list[float], step: list[float]) -> list[Epoch]:
+    return [Epoch(at + 1, 1.0, {"h": a, "s": b}, 0.0) for at, (a, b) in enumerate(zip(val, step, strict=True))]
 
 
 @pytest.mark.parametrize(
-    ("held", "step", "epochs"),
+    ("val", "step", "epochs"),
     [
         ([0.2, 0.4, 0.45, 0.02, 0.0], [0.3, 0.5, 0.6, 0.9, 0.95], [4]),
         ([0.2, 0.4, 0.45, 0.47, 0.48], [0.3, 0.5, 0.6, 0.6, 0.62], []),
@@ -116,9 +116,9 @@ def history(held: list[float], step: list[float]) -> list[Epoch]:
         ([0.4, 0.0, 0.4, 0.0, 0.0], [0.5, 0.9, 0.5, 0.9, 0.9], [2]),
     ],
 )
-def test_a_collapse_is_told_once_and_health_never(held: list[float], step: list[float], epochs: list[int]) -> None:
-    epochs_of = history(held, step)
-    told = {at: collapsed(epochs_of[:at], "h", "s") for at in range(len(held) + 1)}
+def test_a_collapse_is_told_once_and_health_never(val: list[float], step: list[float], epochs: list[int]) -> None:
+    epochs_of = history(val, step)
+    told = {at: collapsed(epochs_of[:at], "h", "s") for at in range(len(val) + 1)}
     assert [at for at, said in told.items() if said] == epochs
     for at in epochs:
         assert f"in epoch {at}:" in str(told[at])
@@ -138,7 +138,7 @@ SEEN: list[list[torch.Tensor]] = []
 
 def test_a_collapse_is_a_warning_of_the_fit_and_the_epoch_before_it_is_kept() -> None:
     SEEN.clear()
-    objective = Scripted(threat=fast(Linf(0.1)).threat, held=pgd(Linf(0.1)))
+    objective = Scripted(threat=fast(Linf(0.1)).threat, val=pgd(Linf(0.1)))
     model = linear()
     with pytest.warns(UserWarning, match="catastrophic overfitting in epoch 2") as caught:
         fit(model, objective, images(), images(), Recipe(epochs=3, batch_size=16, precision="fp32"))

@@ -123,7 +123,7 @@ def test_validation_images_never_train() -> None:
     @dataclass(frozen=True)
     class Watching(Side):
         def loss(self, model: nn.Module, batch: tuple[Tensor, ...], done: float) -> Tensor:
-            assert not any(torch.equal(row, held) for row in batch[0] for held in validation.x)
+            assert not any(torch.equal(row, val) for row in batch[0] for val in validation.x)
             return F.cross_entropy(model(batch[0]), batch[1])
 
     fit(network(), Watching(), train, validation, RECIPE)

@@ -83,7 +83,7 @@ def test_purify_attacks_its_shares_inside_their_eps_and_leaves_the_rest() -> Non
             (fgsm(Linf(0.0)).with_goal(Last()), 0.5),
             (pgd(Linf(0.0), steps=3, start=at_input).with_goal(Last()), 0.1),
         ),
-        held=(fgsm(Linf(0.1)),),
+        val=(fgsm(Linf(0.1)),),
         clean=0.25,
     )
     x, y = images().x, images().y
@@ -103,7 +103,7 @@ def test_purify_is_judged_on_what_the_held_attacks_do_to_the_classifier() -> Non
     classifier = linear()
     x, y = images().x, images().y
     attack = fgsm(Linf(0.1))
-    scores = Purify(classifier=classifier, attacks=(), held=(attack,)).validate(Echo(), images())
+    scores = Purify(classifier=classifier, attacks=(), val=(attack,)).validate(Echo(), images())
     assert scores["clean"] == accuracy(classifier, images())
     assert scores["fgsm 0.1"] == float((~attack(classifier, x, y).broken).float().mean())
     assert scores["mean"] == (scores["clean"] + scores["fgsm 0.1"]) / 2
@@ -132,10 +132,10 @@ def test_adversarial_is_cross_entropy_on_what_the_attack_makes() -> None:
     seed = int(torch.randint(2**31, ()))
     x_adv = PGD(model, x, y, seed=seed).x
     torch.manual_seed(5)
-    loss = Adversarial(attack=PGD, held=PGD, classify=Classify(smoothing=0.1)).loss(model, (x, y))
+    loss = Adversarial(attack=PGD, val=PGD, classify=Classify(smoothing=0.1)).loss(model, (x, y))
     assert torch.allclose(loss, F.cross_entropy(model(x_adv), y, label_smoothing=0.1))
     assert loss > 1.05 * F.cross_entropy(model(x), y, label_smoothing=0.1)
-    assert not torch.allclose(loss, Adversarial(attack=PGD, held=PGD).loss(model, (x, y)))
+    assert not torch.allclose(loss, Adversarial(attack=PGD, val=PGD).loss(model, (x, y)))
 
 
 def test_adversarial_draws_anew_at_every_step() -> None:
@@ -144,7 +144,7 @@ def test_adversarial_draws_anew_at_every_step() -> None:
         torch.manual_seed(0)
         model = Watched().train()
         torch.manual_seed(seed)
-        Adversarial(attack=PGD, held=PGD).loss(model, (images().x, images().y))
+        Adversarial(attack=PGD, val=PGD).loss(model, (images().x, images().y))
         found.append(model.passes[-1][1])
     assert torch.equal(found[0], found[2])
     assert not torch.equal(found[0], found[1])
@@ -152,7 +152,7 @@ def test_adversarial_draws_anew_at_every_step() -> None:
 
 def test_adversarial_attacks_in_evaluation_mode_and_learns_in_training_mode() -> None:
     model, (x, y) = Watched().train(), (images().x, images().y)
-    objective = Adversarial(attack=PGD, held=PGD, classify=Classify(shift=2))
+    objective = Adversarial(attack=PGD, val=PGD, classify=Classify(shift=2))
     objective.loss(model, (x, y)).backward()
     *attacked, (training, seen, _) = model.passes
     assert attacked
@@ -171,29 +171,29 @@ def test_adversarial_attacks_in_the_precision_of_the_fit() -> None:
     for name, wanted in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
         model = Watched().train()
         with precision(name, x.device):
-            Adversarial(attack=PGD, held=PGD).loss(model, (x, y))
+            Adversarial(attack=PGD, val=PGD).loss(model, (x, y))
         assert [dtype for *_, dtype in model.passes].count(wanted) >= 1 + PGD.rule.steps
         assert model.passes[-1][2] == wanted
 
 
 def test_the_ramp_lets_eps_rise_from_nothing_to_all() -> None:
     model, (x, y) = Watched(), (images().x, images().y)
-    objective = Adversarial(attack=pgd(Linf(0.2), steps=4, size=0.1).with_goal(Last()), held=PGD, ramp=0.5)
+    objective = Adversarial(attack=pgd(Linf(0.2), steps=4, size=0.1).with_goal(Last()), val=PGD, ramp=0.5)
     found = {}
     for done in (0.0, 0.125, 0.25, 0.5, 0.9):
         objective.loss(model, (x, y), done)
         found[done] = float((model.passes[-1][1] - x).abs().amax())
     assert found == pytest.approx({0.0: 0.0, 0.125: 0.05, 0.25: 0.1, 0.5: 0.2, 0.9: 0.2}, abs=1e-6)
     with pytest.raises(InputError, match="expected ramp as a share"):
-        Adversarial(attack=PGD, held=PGD, ramp=1.5)
+        Adversarial(attack=PGD, val=PGD, ramp=1.5)
 
 
 def test_adversarial_is_judged_under_the_held_attack_first() -> None:
     model, (x, y) = linear(), (images().x, images().y)
-    held = fgsm(Linf(0.01))
-    scores = Adversarial(attack=PGD, held=held).validate(model, images())
+    val = fgsm(Linf(0.01))
+    scores = Adversarial(attack=PGD, val=val).validate(model, images())
     assert list(scores) == ["fgsm 0.01", "clean"]
-    assert scores["fgsm 0.01"] == held(model, x, y).accuracy
+    assert scores["fgsm 0.01"] == val(model, x, y).accuracy
     assert scores["clean"] == accuracy(model, images())
     assert PGD(model, x, y).accuracy < scores["fgsm 0.01"] < scores["clean"]
 
@@ -212,7 +212,7 @@ def test_adversarial_training_leaves_what_an_attack_can_turn_and_keeps_what_it_c
     examples = Images(x.clamp(0, 1).view(-1, 1, 8, 8), y, ("a", "b"), "two kinds of pixels")
     recipe = Recipe(epochs=30, batch_size=64, rate=0.03, precision="fp32")
     robust = {}
-    for objective in (Classify(), Adversarial(attack=PGD, held=PGD)):
+    for objective in (Classify(), Adversarial(attack=PGD, val=PGD)):
         torch.manual_seed(0)
         model = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
         fit(model, objective, examples, examples, recipe)

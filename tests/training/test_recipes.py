@@ -29,11 +29,11 @@ def test_a_robust_training_says_what_it_withstands_and_is_judged_by_the_papers_a
     made = robust(network(), data, name="mine", threat=L2(0.5), recipe=RECIPE, steps=3, size=0.2)
     assert made.settings["model"] == "mine"
     assert made.settings["trained_on"] == 48
-    trained, held = made.settings["objective"].split("held=")
+    trained, val = made.settings["objective"].split("val=")
     assert "L2(eps=0.5)" in trained
-    assert "L2(eps=0.5)" in held
+    assert "L2(eps=0.5)" in val
     assert "steps=3" in trained
-    assert "steps=40" in held
+    assert "steps=40" in val
     assert "goal=Last()" in trained
     assert list(made.settings["validation"]) == ["pgd 0.5", "clean"]
     assert not made.model.training

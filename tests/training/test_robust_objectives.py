@@ -358,4 +358,4 @@ def test_the_catalogue_makes_every_objective_and_each_says_its_own() -> None:
     assert repr(objective("trades", Linf(EPS), beta=1)) != repr(made["trades"])
     assert "0x" not in "".join(map(repr, made.values()))
     assert isinstance(made["madry"], Adversarial)
-    assert repr(made["madry"]) == repr(Adversarial(attack=pgd(Linf(EPS)).with_goal(Last()), held=pgd(Linf(EPS))))
+    assert repr(made["madry"]) == repr(Adversarial(attack=pgd(Linf(EPS)).with_goal(Last()), val=pgd(Linf(EPS))))

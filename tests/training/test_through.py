@@ -55,7 +55,7 @@ class Judging(nn.Module):
 def through(frozen, **settings):
     """Attacked by one step from the image, without randomness, so that what it made can be made again."""
     attack = pgd(Linf(EPS), steps=1, size=EPS, start=at_input).with_goal(Last())
-    return EndToEndPurifierLoss(classifier=frozen, attack=attack, held=pgd(Linf(EPS), steps=5), ramp=0.0, **settings)
+    return EndToEndPurifierLoss(classifier=frozen, attack=attack, val=pgd(Linf(EPS), steps=5), ramp=0.0, **settings)
 
 
 def stepped(model, x, y, eps=EPS):
@@ -117,7 +117,7 @@ def test_the_usual_objective_takes_other_steps_and_another_loss():
     other = training.through(frozen, Linf(0.25), reach=1.5, early_steps=1, loss=margin)
     assert repr(other.first) == repr(pgd(Linf(0.375), steps=1, size=1.25 * 0.375, loss=margin).with_goal(Last()))
     assert repr(other.attack) == repr(replace(usual.attack, loss=margin))
-    assert repr(other.held) == repr(usual.held)
+    assert repr(other.val) == repr(usual.val)
     for wrong in ({"steps": 0}, {"early_steps": 0}):
         with pytest.raises(InputError, match=f"expected {next(iter(wrong))} as a whole number"):
             training.through(frozen, Linf(0.25), **wrong)

@@ -51,7 +51,7 @@ def vae() -> PuVAE:
 
 
 def purify(**settings: object) -> Purify:
-    return Purify(**{"classifier": scaled(), "attacks": (), "held": (FGSM,), **settings})  # type: ignore[arg-type]
+    return Purify(**{"classifier": scaled(), "attacks": (), "val": (FGSM,), **settings})  # type: ignore[arg-type]
 
 
 def test_the_divergence_is_that_of_normal_distributions() -> None:
@@ -116,12 +116,12 @@ def test_the_encoder_is_shown_what_the_attacks_make_and_gives_the_clean_image_ba
 
 def test_it_learns_images_that_the_classifier_reads_behind_it() -> None:
     """As the paper trains, and with attacks: what it could not do at first it can do behind."""
-    train, held = images(192, 1), images(48, 2)
+    train, val = images(192, 1), images(48, 2)
     recipe = Recipe(epochs=12, batch_size=32, rate=1e-2, precision="fp32")
     for shown, choosing in (((), 0.0), (((FGSM, 0.5),), 1.0)):
         model, objective = vae(), Variational(purify=purify(attacks=shown), reading=1.0, choosing=choosing)
-        before = objective.validate(model.eval(), held)
-        history = training.fit(model, objective, train, held, recipe)
+        before = objective.validate(model.eval(), val)
+        history = training.fit(model, objective, train, val, recipe)
         assert before["mean"] < 0.6
         assert max(epoch.scores["clean"] for epoch in history) > 0.95
         assert list(history[-1].scores) == ["mean", "clean", "fgsm 0.3"]
@@ -140,10 +140,10 @@ def test_reconstruct_is_the_mean_squared_error_on_clean_images_from_noisy_ones()
 
 
 def test_reconstruct_is_judged_on_clean_images() -> None:
-    reformer, held = Reformer(), images(1001)
-    scores = Reconstruct().validate(reformer, held)
+    reformer, val = Reformer(), images(1001)
+    scores = Reconstruct().validate(reformer, val)
     with torch.no_grad():
-        error = float((reformer(held.x) - held.x).square().mean())
+        error = float((reformer(val.x) - val.x).square().mean())
     assert scores["mean squared error"] == pytest.approx(error, rel=1e-5)
     assert scores["score"] == pytest.approx(1 / (1 + error))
 

@@ -46,7 +46,7 @@ def classifier() -> nn.Module:
 
 
 def judge() -> Purify:
-    return Purify(classifier=classifier(), attacks=(), held=(fgsm(Linf(0.1)).with_goal(Last()),))
+    return Purify(classifier=classifier(), attacks=(), val=(fgsm(Linf(0.1)).with_goal(Last()),))
 
 
 def grads(module: nn.Module) -> list[bool]:

@@ -104,7 +104,7 @@ def estimated(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Smoothed:
+class SmoothedEstimator:
     """Projected steepest ascent along the running mean of gradients, in which the noise of estimates cancels.
 
     keep: the share of the mean that a move keeps.
@@ -189,7 +189,7 @@ def nes(
     return Attack(
         name="nes",
         threat=inside(threat, "nes", "Linf", "L2"),
-        rule=Smoothed(steps=count(steps), size=schedule),
+        rule=SmoothedEstimator(steps=count(steps), size=schedule),
         loss=loss,
         targeted=targeted,
         gradient=Estimated("nes", samples, reach),

@@ -119,17 +119,17 @@ class Images:
             raise InputError(f"expected a sample of 1 to {len(self)} images of {self.name}, got {n}: ask for fewer")
         return self.take(self._shuffled(seed)[:n].sort().values)
 
-    def split(self, held: float, seed: int) -> tuple[Images, Images]:
-        """Returns (kept, held): two splits that share no image, each in its original order, as for validation.
+    def split(self, val: float, seed: int) -> tuple[Images, Images]:
+        """Returns (kept, val): two splits that share no image, each in its original order, as for validation.
 
-        held: how many images are held out, or their share as a float inside (0, 1).
+        val: how many images are held out, or their share as a float inside (0, 1).
         Raises InputError where either would be empty.
         """
-        n = round(held * len(self)) if isinstance(held, float) and 0 < held < 1 else held
+        n = round(val * len(self)) if isinstance(val, float) and 0 < val < 1 else val
         if not 1 <= n < len(self) or n != int(n):
             raise InputError(
                 f"expected a share inside (0, 1) or a number from 1 to {len(self) - 1} to hold out of {self.name}, "
-                f"got {held}: leave images on both sides"
+                f"got {val}: leave images on both sides"
             )
         order = self._shuffled(seed)
         return self.take(order[int(n) :].sort().values), self.take(order[: int(n)].sort().values)
@@ -147,7 +147,7 @@ class Data:
     test: Images
 
     def split(self, seed: int) -> tuple[Images, Images]:
-        """Returns (kept, held): the training images but for 1/12, which only validate, and those.
+        """Returns (kept, val): the training images but for 1/12, which only validate, and those.
 
         Raises InputError if the data set has none to train on.
         """

@@ -132,8 +132,8 @@ def _gate(parts: Described, data: Data, classifier: nn.Module, purifier: nn.Modu
     if purifier is None and f"{data.id}/unet" in defences.shipped():
         purifier = defences.load(f"{data.id}/unet").to(device)
     detector = detectors.ready(parts.detector, parts.detector_settings, classifier, purifier, code=code).to(device)
-    _, held = data.split(0)
-    clean = held.batch(slice(0, _JUDGED))[0].to(device)
+    _, val = data.split(0)
+    clean = val.batch(slice(0, _JUDGED))[0].to(device)
     return defences.reject(detector, classifier, parts.fpr, validation=clean).gate
 
 

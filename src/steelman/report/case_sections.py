@@ -77,8 +77,8 @@ def blocked(stage: Stage) -> bool:
 def reruns(evaluation: Evaluation) -> tuple[str, str]:
     """Returns the command and the text of the configuration that repeat a run; "" for what is not known."""
     command, config = evaluation.settings.get("command", ""), evaluation.settings.get("config", "")
-    told = command if isinstance(command, str) else " ".join(map(str, command or ()))
-    return told, config if isinstance(config, str) else ""
+    message = command if isinstance(command, str) else " ".join(map(str, command or ()))
+    return message, config if isinstance(config, str) else ""
 
 
 def _block(opening: Opening, key: str) -> Block:

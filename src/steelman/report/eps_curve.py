@@ -59,10 +59,10 @@ def keys(case: Case) -> tuple[Key, ...]:
 def description(case: Case) -> str:
     """Returns the curve in words, for those who do not see it."""
     curve = case.curve
-    told = (
+    message = (
         [f"{formatting.percent(p[1])} at ε {formatting.eps(p[0])}" for p in _spread(points(curve), 5)] if curve else []
     )
-    return f"Accuracy against ε: {formatting.listed(told)}. {'; '.join(key.text for key in keys(case)[1:])}."
+    return f"Accuracy against ε: {formatting.listed(message)}. {'; '.join(key.text for key in keys(case)[1:])}."
 
 
 def table(case: Case) -> Table | None:

@@ -129,8 +129,11 @@ def _strip(picture: Picture, side: int, distance: float | None) -> Strip:
     ]
     uri, size = _uri(perturbation, side)
     noise = Cell(uri, size, f"{known}, perturbation times {k:g}", f"× {k:g}", "", None)
-    told = [formatting.attack(picture.attack) if picture.role else "", f"breaks at {distance:.3g}" if distance else ""]
-    details = tuple(filter(None, told))
+    message = [
+        formatting.attack(picture.attack) if picture.role else "",
+        f"breaks at {distance:.3g}" if distance else "",
+    ]
+    details = tuple(filter(None, message))
     return Strip(formatting.eps(picture.eps), picture.label, picture.index, (read[0], noise, read[1], read[2]), details)
 
 

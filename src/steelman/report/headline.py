@@ -160,12 +160,12 @@ def openings(evaluation: Evaluation) -> tuple[Opening, ...]:
 def tally(evaluation: Evaluation) -> str:
     """Returns how many figures there are and how many are trusted, in a sentence; "" without cases."""
     words = [opening.tone for opening in openings(evaluation)]
-    told = {
+    message = {
         "sound": ("is trusted", "are trusted"),
         "inflated": ("is inflated", "are inflated"),
         "unsure": ("is in doubt", "are in doubt"),
     }
-    parts = [f"{words.count(tone)} {said[words.count(tone) != 1]}" for tone, said in told.items() if tone in words]
+    parts = [f"{words.count(tone)} {said[words.count(tone) != 1]}" for tone, said in message.items() if tone in words]
     return f"{formatting.counted(len(words), 'figure')}: {formatting.listed(parts)}." if words else ""
 
 

@@ -52,9 +52,9 @@ def to_html(evaluation: Evaluation) -> str:
     told_by_cases = any(case.curve for case in evaluation.cases)
     drawn = () if told_by_cases else charts(evaluation)
     command, config = reruns(evaluation)
-    told = {"command"} | ({"config"} if config else set())
+    message = {"command"} | ({"config"} if config else set())
     pictures = side_by_side.others(evaluation)
-    others = {name: value for name, value in evaluation.settings.items() if name not in told}
+    others = {name: value for name, value in evaluation.settings.items() if name not in message}
     return page.render(
         evaluation=evaluation,
         style=style("style.css", *(["cases.css"] if evaluation.cases else [])),

@@ -67,9 +67,9 @@ def _facing(members: list[Picture], roles: Sequence[str]) -> Facing:
     both = [[known[role] for role in roles] for known in by_image.values() if len(known) == len(roles)]
     heads = tuple((sides.role, sides.defence) for sides in both[0]) if both else ()
     right = [sum(not _wrong(pictures[at]) for pictures in both) for at in range(len(heads))]
-    told = formatting.listed(f"{name} {held} of {len(both)}" for (_, name), held in zip(heads, right, strict=True))
+    message = formatting.listed(f"{name} {held} of {len(both)}" for (_, name), held in zip(heads, right, strict=True))
     attack = f"{formatting.attack(first.attack)} at {formatting.ball(first.norm, first.eps)}"
-    caption = f"{attack}, made through each pipeline. Classified correctly after it: {told}." if both else ""
+    caption = f"{attack}, made through each pipeline. Classified correctly after it: {message}." if both else ""
     return Facing(formatting.dataset(first.dataset), caption, heads, tuple(map(_line, both)))
 
 

@@ -25,8 +25,8 @@ class Duel:
     @property
     def description(self) -> str:
         """The three figures in words."""
-        told = f"{self.name}: {self.clean:.0f} % clean, {self.unknown:.0f} % unknown, {self.known:.0f} % known"
-        return told if self.proved is None else f"{told}, {self.proved:.0f} % proved"
+        message = f"{self.name}: {self.clean:.0f} % clean, {self.unknown:.0f} % unknown, {self.known:.0f} % known"
+        return message if self.proved is None else f"{message}, {self.proved:.0f} % proved"
 
 
 @dataclass(frozen=True)

@@ -85,8 +85,8 @@ def prepare(plan: AblationPlan) -> AblationSetup:
 
 def objective(plan: AblationPlan, one: Variant, bench: AblationSetup) -> EndToEndPurifierLoss:
     """Returns what a variant learns from: what ships learns from it too, but for the change."""
-    told = {"steps": plan.steps, "augment": augmentation(bench.loaded), **one.objective}
-    return training.through(bench.bare, Linf(plan.eps), **told)  # type: ignore[arg-type]
+    settings = {"steps": plan.steps, "augment": augmentation(bench.loaded), **one.objective}
+    return training.through(bench.bare, Linf(plan.eps), **settings)  # type: ignore[arg-type]
 
 
 def recipe(plan: AblationPlan, one: Variant) -> Recipe:
@@ -118,15 +118,15 @@ def trained(plan: AblationPlan, one: Variant, bench: AblationSetup, watch: Watch
     """
     path = plan.out / "weights" / plan.dataset / f"ablation-{one.key}.safetensors"
     module, how = untrained(plan, one, bench), recipe(plan, one)
-    told = {"variant": one.key, "classifier": weights.digest(bench.classifier)}
-    told |= {} if one.together else {"defence": one.purifier}
+    metadata = {"variant": one.key, "classifier": weights.digest(bench.classifier)}
+    metadata |= {} if one.together else {"defence": one.purifier}
     if not path.is_file():
         checkpoint = path.with_suffix(".checkpoint")
         with watch(f"{one.name}, on {plan.dataset}") as observe:
             made = _fit(plan, module, objective(plan, one, bench), how, bench, checkpoint, observe)
-        replace(made, settings={**made.settings, **told}).save(path, checkpoint)
+        replace(made, settings={**made.settings, **metadata}).save(path, checkpoint)
     _, settings = weights.read(path)
-    wanted = told | {
+    wanted = metadata | {
         "arguments": getattr(module, "settings", {}),
         "recipe": asdict(how),
         "objective": repr(objective(plan, one, bench)),
@@ -153,10 +153,10 @@ def _fit(
     checkpoint: Path,
     observe: training.Observer,
 ) -> Trained:
-    kept, held = bench.loaded.split(how.seed)
-    judged = held.sample(min(len(held), plan.judged), how.seed)
+    kept, val = bench.loaded.split(how.seed)
+    judged = val.sample(min(len(val), plan.judged), how.seed)
     history = training.fit(
         module, learns, kept, judged, how, checkpoint=checkpoint, device=plan.device, observe=observe
     )
-    made = training.record(module, bench.loaded.test, how, repr(learns), history, len(kept) + len(held))
+    made = training.record(module, bench.loaded.test, how, repr(learns), history, len(kept) + len(val))
     return Trained(module, history, {**made, "seconds": history[-1].seconds})

@@ -120,8 +120,8 @@ def _own(dataset: str, names: list[str]) -> list[str]:
 def _rejecting(dataset: str, name: str, plain: nn.Module) -> nn.Module:
     """The threshold is set on images that trained neither the classifier nor the detector."""
     detector = detectors.load(f"{dataset}/{name}", plain, defences.load(f"{dataset}/unet"))
-    _, held = data.load(dataset).split(0)
-    return defences.reject(detector, plain, validation=held.x[:1000])
+    _, val = data.load(dataset).split(0)
+    return defences.reject(detector, plain, validation=val.x[:1000])
 
 
 def rows(

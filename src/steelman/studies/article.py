@@ -203,12 +203,12 @@ def _fit(
     checkpoint: Path,
     observe: training.Observer,
 ) -> Trained:
-    kept, held = loaded.split(plan.recipe.seed)
-    judged = held.sample(min(len(held), 500), plan.recipe.seed)
+    kept, val = loaded.split(plan.recipe.seed)
+    judged = val.sample(min(len(val), 500), plan.recipe.seed)
     history = training.fit(
         network, objective, kept, judged, plan.recipe, checkpoint=checkpoint, device=plan.device, observe=observe
     )
-    made = training.record(network, loaded.test, plan.recipe, repr(objective), history, len(kept) + len(held))
+    made = training.record(network, loaded.test, plan.recipe, repr(objective), history, len(kept) + len(val))
     return Trained(network, history, made | {"model": "resnet18"})
 
 

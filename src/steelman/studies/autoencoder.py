@@ -35,9 +35,9 @@ class Pairs:
         """Returns (attacked, clean) of these indices."""
         return self.x_adv[indices], self.clean[indices]
 
-    def split(self, held: int) -> tuple[Pairs, Pairs]:
-        """Returns all but the last `held` pairs, and those."""
-        return Pairs(self.x_adv[:-held], self.clean[:-held]), Pairs(self.x_adv[-held:], self.clean[-held:])
+    def split(self, val: int) -> tuple[Pairs, Pairs]:
+        """Returns all but the last `val` pairs, and those."""
+        return Pairs(self.x_adv[:-val], self.clean[:-val]), Pairs(self.x_adv[-val:], self.clean[-val:])
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,11 @@ def train_autoencoder(
         precision=recipe.precision,
         observe=None if observe is None else _as_training(observe),
     ).x
-    kept, held = Pairs(x_adv.cpu(), x.cpu()).split(max(1, len(x) // 12))
+    kept, val = Pairs(x_adv.cpu(), x.cpu()).split(max(1, len(x) // 12))
     with seeded(recipe.seed):
         model = ConvAutoencoder(images.shape[0])
     objective = Reconstruct(attack, weights.digest(classifier))
-    history = fit(model, objective, kept, held, recipe, checkpoint=checkpoint, device=device, observe=observe)
+    history = fit(model, objective, kept, val, recipe, checkpoint=checkpoint, device=device, observe=observe)
     made_with = {"defence": "conv-autoencoder", "attack": attack, "eps": DEFENDED[attack]}
     return Trained(model, history, record(model, images, recipe, repr(objective), history, len(images)) | made_with)
 

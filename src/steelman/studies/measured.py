@@ -36,8 +36,8 @@ def attacked(
 
     folder: where it is journaled; a killed one goes on there.
     """
-    told = None if observe is None else relayed(observe)
-    return evaluate(pipeline, images, attacks, replace(EACH, seed=seed), folder=folder, progress=told)
+    progress = None if observe is None else relayed(observe)
+    return evaluate(pipeline, images, attacks, replace(EACH, seed=seed), folder=folder, progress=progress)
 
 
 def kept(

@@ -123,11 +123,11 @@ def adaptive(plan: Plan, stage: PaperSetup, attack: str, all_eps: Sequence[float
     shown: list[Picture] = []
     for at, (name, pipeline) in enumerate(pipelines.items()):
         tell = measure.part(hear, at, len(pipelines))
-        held = kept(pipeline, stage.images, protocols.adaptive(eps), seed=plan.seed, observe=tell)
+        val = kept(pipeline, stage.images, protocols.adaptive(eps), seed=plan.seed, observe=tell)
         random = name == "conv-autoencoder"
         note = f"{_WHICH[meant]}; judged by the mean of {DRAWS} answers" if meant and random else ""
         for table in ["2"] if random else in_tables:
-            rows.append(_row(plan, stage, table, name, attack, eps, "adaptive", held, note=note))
+            rows.append(_row(plan, stage, table, name, attack, eps, "adaptive", val, note=note))
         if name == "unet":
             few = stage.images.take(torch.arange(min(PICTURED, len(stage.images))))
             x_adv = made_on(pipeline, few, protocols.adaptive(eps)[0], seed=plan.seed)

@@ -54,12 +54,12 @@ def puvae(
         fgsm(Linf(0.6)).with_goal(Last()),
         pgd(Linf(0.15), size=0.01, start=at_input).with_goal(Worst()),
     )
-    purify = Purify(classifier=classifier, attacks=shown if attacked else (), held=judges)
+    purify = Purify(classifier=classifier, attacks=shown if attacked else (), val=judges)
     ours = Variational(purify=purify, divergence=0.01, reading=1.0, choosing=1.0)
     objective = ours if attacked else Variational(purify=purify)
-    told = {"defence": "puvae", "classifier": weights.digest(classifier)}
+    metadata = {"defence": "puvae", "classifier": weights.digest(classifier)}
     return fitted(
-        model, objective, data, recipe, told, judged=_JUDGED, checkpoint=checkpoint, device=device, observe=observe
+        model, objective, data, recipe, metadata, judged=_JUDGED, checkpoint=checkpoint, device=device, observe=observe
     )
 
 
@@ -79,5 +79,5 @@ def magnet(
     Source: Meng & Chen 2017 (MagNet), with the numbers of the authors' code for MNIST.
     """
     objective = Reconstruct(noise=noise)
-    told = {"defence": "magnet"}
-    return fitted(model, objective, data, recipe, told, checkpoint=checkpoint, device=device, observe=observe)
+    metadata = {"defence": "magnet"}
+    return fitted(model, objective, data, recipe, metadata, checkpoint=checkpoint, device=device, observe=observe)

@@ -38,7 +38,7 @@ def bayesian_autoencoder(
     """
     classifier = classifier.to(device).eval().requires_grad_(False)
     objective = PurifyMembers(purify=replace(of_every_eps(folded(classifier), steps), fidelity=40.0))
-    told = {"defence": "bayesian-autoencoder", "classifier": weights.digest(classifier)}
+    metadata = {"defence": "bayesian-autoencoder", "classifier": weights.digest(classifier)}
     return fitted(
-        model, objective, data, recipe, told, judged=500, checkpoint=checkpoint, device=device, observe=observe
+        model, objective, data, recipe, metadata, judged=500, checkpoint=checkpoint, device=device, observe=observe
     )

@@ -75,7 +75,9 @@ def robust(
     aim = made(objective, threat, ramp=ramp, **settings)
     kept, _ = data.split(recipe.seed)
     batch = tuple(part.to(device) for part in kept.batch(torch.arange(min(len(kept), recipe.batch_size))))
-    told = {"model": name, "cost": round(cost(model, aim, batch, recipe), 2)}
-    trained = fitted(model, aim, data, recipe, told, judged=1000, checkpoint=checkpoint, device=device, observe=observe)
+    metadata = {"model": name, "cost": round(cost(model, aim, batch, recipe), 2)}
+    trained = fitted(
+        model, aim, data, recipe, metadata, judged=1000, checkpoint=checkpoint, device=device, observe=observe
+    )
     found = warned(aim, trained.history)
     return replace(trained, settings={**trained.settings, "warnings": list(found)}) if found else trained

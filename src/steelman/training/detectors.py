@@ -86,14 +86,14 @@ class Material:
 
 @dataclass(frozen=True)
 class DetectorTrainingSet:
-    """What all detectors of one table are fitted on: `members` most of it, `mixing` for combinations, `held` to judge.
+    """What all detectors of one table are fitted on: `members` most of it, `mixing` for combinations, `val` to judge.
 
     fitted_on: the one attack and how many images served, for the record.
     """
 
     members: Material
     mixing: Material
-    held: Material
+    val: Material
     fitted_on: Mapping[str, Any]
 
 
@@ -113,9 +113,9 @@ def bench(
     Raises InputError for no training images, and as `prepared` does.
     """
     classifier = classifier.to(device).eval().requires_grad_(False)
-    kept, held = data.split(seed)
+    kept, val = data.split(seed)
     kept = kept.sample(min(images, len(kept)), seed)
-    parts = (*kept.split(1 / 3, seed), held.sample(min(500, len(held)), seed))
+    parts = (*kept.split(1 / 3, seed), val.sample(min(500, len(val)), seed))
     made = attacks_of(attack, eps)
     members, mixing, judged = (prepared(classifier, part, made, device) for part in parts)
     counts = {"clean": len(members.x) + len(mixing.x), "attacked": len(members.attacked) + len(mixing.attacked)}
@@ -154,11 +154,11 @@ def detector(
     history: tuple[Epoch, ...] = ()
     if isinstance(model, detectors.Binary):
         how: dict[str, Any] = {"checkpoint": checkpoint, "device": device, "observe": observe}
-        history = fit(model, Distinguish(), fitting.marked(), material.held.marked(), recipe, **how)
+        history = fit(model, Distinguish(), fitting.marked(), material.val.marked(), recipe, **how)
         model.trained.fill_(1)
     else:
         _fitted(model, fitting)
-    area = roc.auc(scored(model, material.held.x), scored(model, material.held.attacked))
+    area = roc.auc(scored(model, material.val.x), scored(model, material.val.attacked))
     record = detectors.record(model, data.test.shape) | {
         "data": data.name,
         "fitted_on": dict(material.fitted_on),

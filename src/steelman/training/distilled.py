@@ -44,7 +44,7 @@ def distilled(
     if teacher is not None:
         teacher = teacher.to(device).eval().requires_grad_(False)
     objective = Distil(teacher=teacher, temperature=temperature)
-    told: dict[str, object] = {"model": name, "temperature": temperature}
+    metadata: dict[str, object] = {"model": name, "temperature": temperature}
     if teacher is not None:
-        told["teacher"] = digest(teacher)
-    return fitted(model, objective, data, recipe, told, checkpoint=checkpoint, device=device, observe=observe)
+        metadata["teacher"] = digest(teacher)
+    return fitted(model, objective, data, recipe, metadata, checkpoint=checkpoint, device=device, observe=observe)

@@ -44,18 +44,18 @@ def defense_gan(
     classifier = classifier.to(device).eval().requires_grad_(False)
     attacks = tuple(fgsm(Linf(eps)).with_goal(Last()) for eps in (0.3, 0.6))
     objective = WassersteinGAN(
-        judge=Purify(classifier=classifier, attacks=(), held=attacks),
+        judge=Purify(classifier=classifier, attacks=(), val=attacks),
         critic_steps=critic_steps,
         projection={"steps": 20, "starts": 4},
     )
     rivals = Rivals(model)
-    told = {"defence": "defense-gan", "classifier": weights.digest(classifier)}
+    metadata = {"defence": "defense-gan", "classifier": weights.digest(classifier)}
     return fitted(
         model,
         objective,
         data,
         recipe,
-        told,
+        metadata,
         judged=_JUDGED,
         learner=rivals,
         checkpoint=checkpoint,

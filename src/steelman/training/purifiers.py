@@ -39,7 +39,7 @@ def of_every_eps(classifier: nn.Module, steps: int = 10) -> Purify:
     return Purify(
         classifier=classifier,
         attacks=oblivious(steps),
-        held=(
+        val=(
             fgsm(Linf(0.1)).with_goal(Worst()),
             fgsm(Linf(0.6)).with_goal(Worst()),
             pgd(Linf(0.05), size=0.01, start=at_input).with_goal(Worst()),
@@ -67,9 +67,9 @@ def purifier(
     """
     classifier = classifier.to(device).eval().requires_grad_(False)
     objective = of_every_eps(classifier, steps)
-    told = {"defence": name, "classifier": weights.digest(classifier)}
+    metadata = {"defence": name, "classifier": weights.digest(classifier)}
     return fitted(
-        model, objective, data, recipe, told, judged=1000, checkpoint=checkpoint, device=device, observe=observe
+        model, objective, data, recipe, metadata, judged=1000, checkpoint=checkpoint, device=device, observe=observe
     )
 
 
@@ -100,11 +100,11 @@ def through(
         size = (2.5 if steps > 1 else 1.25) * reach * eps / steps
         return pgd(known.at(reach * eps), steps=steps, size=size, loss=loss).with_goal(Last())
 
-    held = pgd(known, steps=20, size=eps / 8)
+    val = pgd(known, steps=20, size=eps / 8)
     return EndToEndPurifierLoss(
         classifier=classifier,
         attack=ascent(count(steps)),
-        held=held,
+        val=val,
         early=early,
         first=None if early_steps is None else ascent(count(early_steps, "early_steps")),
         weights=Weights(**counts),  # type: ignore[arg-type]
@@ -135,9 +135,9 @@ def robust_autoencoder(
     read = weights.digest(classifier)
     classifier = folded(classifier).to(device).requires_grad_(False)
     objective = through(classifier, threat, steps=steps, **{"augment": augmentation(data, shift), **settings})  # type: ignore[arg-type]
-    told = {"defence": name, "classifier": read}
+    metadata = {"defence": name, "classifier": read}
     return fitted(
-        model, objective, data, recipe, told, judged=500, checkpoint=checkpoint, device=device, observe=observe
+        model, objective, data, recipe, metadata, judged=500, checkpoint=checkpoint, device=device, observe=observe
     )
 
 
@@ -163,7 +163,7 @@ def certified_autoencoder(
     """
     classifier = classifier.to(device).eval().requires_grad_(False)
     objective = CertifiedLoss(threat=Threat.of(threat), reach=reach, clean=clean, classify=augmentation(data, shift))
-    told = {"defence": name, "classifier": weights.digest(classifier)}
+    metadata = {"defence": name, "classifier": weights.digest(classifier)}
     kept, _ = data.split(recipe.seed)
     model.learn(kept.x, kept.y, clearly(classifier, kept))
     certify_prototypes(model.to(device), classifier)
@@ -172,7 +172,7 @@ def certified_autoencoder(
         objective,
         data,
         recipe,
-        told,
+        metadata,
         judged=2000,
         learner=model.judge,
         checkpoint=checkpoint,
@@ -189,13 +189,13 @@ def certify_prototypes(
     far: by how much a pixel changes at most, in units of [0, 1] images.  steps: of Adam on the bounds of the margins.
     Raises InputError for a classifier that cannot be bounded.
     """
-    told, trace = model.sure()
-    labels, own = torch.arange(len(told), device=told.device), torch.eye(len(told), device=told.device).bool()
+    sure, trace = model.sure()
+    labels, own = torch.arange(len(sure), device=sure.device), torch.eye(len(sure), device=sure.device).bool()
     low, high = (model.examples - far).clamp(0, 1), (model.examples + far).clamp(0, 1)
     drawing = _Drawing(model, classifier).eval()
     optimiser = torch.optim.Adam(drawing.parameters(), 0.02)
     for _ in range(steps):
-        worst = bounds.differences(drawing, told, labels, Threat(Linf(trace)), "ibp").masked_fill(own, -torch.inf)
+        worst = bounds.differences(drawing, sure, labels, Threat(Linf(trace)), "ibp").masked_fill(own, -torch.inf)
         (grad,) = torch.autograd.grad(worst.amax(1).sum(), drawing.examples)
         drawing.examples.grad = grad
         optimiser.step()
@@ -212,9 +212,9 @@ class _Drawing(nn.Module):
         self.examples = nn.Parameter(purifier.examples.clone())
         self._classifier = (classifier,)
 
-    def forward(self, told: Tensor) -> Tensor:
+    def forward(self, sure: Tensor) -> Tensor:
         (classifier,) = self._classifier
-        logits: Tensor = classifier(drawn(told, self.examples))
+        logits: Tensor = classifier(drawn(sure, self.examples))
         return logits
 
 

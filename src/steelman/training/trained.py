@@ -41,7 +41,7 @@ def fitted(
     objective: Objective,
     data: Data,
     recipe: Recipe,
-    told: Mapping[str, Any],
+    metadata: Mapping[str, Any],
     *,
     judged: int | None = None,
     learner: nn.Module | None = None,
@@ -51,17 +51,17 @@ def fitted(
 ) -> Trained:
     """Returns a model fitted to a data set, 1/12 of whose training images only validate, with its record.
 
-    told: what the record says besides.  judged: of those images, how many validate, seeded; all unless told.
+    metadata: what the record says besides.  judged: of those images, how many validate, seeded; all unless told.
     learner: what is fitted, where that is not the model that is kept.
     checkpoint: the best weights so far stand beside it from the first epoch on, as safetensors that can be used.
     Raises InputError if the data set has none to train on.
     """
-    kept, held = data.split(recipe.seed)
-    validation = held if judged is None else held.sample(min(len(held), judged), recipe.seed)
+    kept, val = data.split(recipe.seed)
+    validation = val if judged is None else val.sample(min(len(val), judged), recipe.seed)
 
     def trained(history: tuple[Epoch, ...]) -> Trained:
-        made = record(model, data.test, recipe, repr(objective), history, len(kept) + len(held))
-        return Trained(model, history, made | dict(told))
+        made = record(model, data.test, recipe, repr(objective), history, len(kept) + len(val))
+        return Trained(model, history, made | dict(metadata))
 
     def better(history: tuple[Epoch, ...]) -> None:
         if checkpoint is not None:

@@ -36,8 +36,8 @@ def evaluation_mode(context: CheckContext) -> Finding:
     with Victim(model, seed=context.seed, device=x.device, mode="as it is", abstention="a class") as victim:
         differ = int(_apart(victim.logits(x, y), calm).sum())
     if differ:
-        told = f"As it was handed in, {_some(left)} and {differ} of {len(x)} answers are other ones."
-        return failed(told, on_fail=Trust.CANNOT_TELL)
+        message = f"As it was handed in, {_some(left)} and {differ} of {len(x)} answers are other ones."
+        return failed(message, on_fail=Trust.CANNOT_TELL)
     return passed(f"{_count(len(left))} in training mode, which changes none of {len(x)} answers.")
 
 
@@ -48,10 +48,10 @@ def same_twice(context: CheckContext) -> Finding:
         differ = int((victim.logits(x, y) != victim.logits(x, y)).any(1).sum())
     if not differ:
         return passed(f"All {len(x)} images got the same answer twice.")
-    told = f"{differ} of {len(x)} images got another answer the second time"
+    message = f"{differ} of {len(x)} images got another answer the second time"
     if context.attacker.random:
-        return passed(f"{told}; every look is the mean of {context.attacker.draws} draws (EOT).")
-    return failed(f"{told}, and no attack averages over draws.", on_fail=Trust.CANNOT_TELL)
+        return passed(f"{message}; every look is the mean of {context.attacker.draws} draws (EOT).")
+    return failed(f"{message}, and no attack averages over draws.", on_fail=Trust.CANNOT_TELL)
 
 
 def same_in_any_batch(context: CheckContext) -> Finding:
@@ -73,8 +73,8 @@ def same_in_any_batch(context: CheckContext) -> Finding:
         except (ValueError, RuntimeError) as error:
             return failed(f"An image alone is refused: {str(error).splitlines()[0]}", on_fail=Trust.CANNOT_TELL)
     other, order = int(_apart(alone, together).sum()), int(_apart(turned, together).sum())
-    told = f"Of {len(x)} images {other} got another answer alone than in a batch, {order} in another order."
-    return failed(told) if max(other, order) > 0.1 * len(x) else passed(told)
+    message = f"Of {len(x)} images {other} got another answer alone than in a batch, {order} in another order."
+    return failed(message) if max(other, order) > 0.1 * len(x) else passed(message)
 
 
 def gives_logits(context: CheckContext) -> Finding:
@@ -85,13 +85,13 @@ def gives_logits(context: CheckContext) -> Finding:
     odd = int((sums & (found >= 0).all(1)).sum())
     if odd < len(x):
         return passed(f"On {len(x) - odd} of {len(x)} images the outputs are not shares of one.")
-    told = f"On all {len(x)} images the outputs are shares of one, as after a softmax"
+    message = f"On all {len(x)} images the outputs are shares of one, as after a softmax"
     if not context.attacker.paths:
-        return failed(f"{told}.", on_fail=Trust.CANNOT_TELL)
+        return failed(f"{message}.", on_fail=Trust.CANNOT_TELL)
     attack = iterated(context.threat, loss=of_probabilities, name="pgd on log-probabilities")
     trial = against(context, attack, survivors(context, 64))
-    told = f"{told}. {trial.words('PGD on their logarithm')}"
-    return failed(told, on_fail=Trust.INFLATED if trial.much else Trust.CANNOT_TELL, escalate=all_of(attack, trial))
+    message = f"{message}. {trial.words('PGD on their logarithm')}"
+    return failed(message, on_fail=Trust.INFLATED if trial.much else Trust.CANNOT_TELL, escalate=all_of(attack, trial))
 
 
 def of_probabilities(shares: Tensor, y: Tensor) -> Tensor:

@@ -67,13 +67,13 @@ def binarisation(context: CheckContext) -> Finding:
     chanced = int((test.chanced & test.parted).sum())
     if 2 * usable < len(rows):
         return skipped(f"A linear readout tells the points apart on {usable} of {len(rows)} images alone.")
-    told = (
+    message = (
         f"Iterated attacks found what had been put on the sphere of {hits} of {usable} images, {RANDOM} random points "
         f"that of {chanced}; the mark is {MARK:.0%}."
     )
     if 2 * chanced > usable:
-        return skipped(f"{told} Where chance finds it, the test says nothing.")
-    return passed(told) if hits >= MARK * usable - 1 else failed(told, on_fail=Trust.CANNOT_TELL)
+        return skipped(f"{message} Where chance finds it, the test says nothing.")
+    return passed(message) if hits >= MARK * usable - 1 else failed(message, on_fail=Trust.CANNOT_TELL)
 
 
 def planted(

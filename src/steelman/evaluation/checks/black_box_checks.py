@@ -27,11 +27,11 @@ def black_box(context: CheckContext) -> Finding:
     found = recheck(
         context, rows, unaided(context, square(context.threat, queries=queries), rows) if len(rows) else None
     )
-    told = found.words(f"square with {queries:,} queries")
+    message = found.words(f"square with {queries:,} queries")
     attack = square(context.threat)
     if found.much:
-        return failed(told, escalate=(attack,))
-    return passed(told, escalate=all_of(attack, found))
+        return failed(message, escalate=(attack,))
+    return passed(message, escalate=all_of(attack, found))
 
 
 def transferred(context: CheckContext) -> Finding:
@@ -48,7 +48,7 @@ def transferred(context: CheckContext) -> Finding:
     if result is not None and context.static is not None:
         result = result._replace(broken=result.broken | ~context.static[rows])
     found = recheck(context, rows, result)
-    told = found.words("what was made on the bare classifier")
+    message = found.words("what was made on the bare classifier")
     if found.much:
-        return failed(told, escalate=all_of(attack, found))
-    return passed(told, escalate=all_of(attack, found))
+        return failed(message, escalate=all_of(attack, found))
+    return passed(message, escalate=all_of(attack, found))

@@ -46,8 +46,8 @@ def gradients(context: CheckContext) -> Finding:
     loss = f"The loss has a gradient of zero on {flat} of {len(x)} images, through {way(context).title}"
     if dead:
         return failed(f"{stages[0].upper()}{stages[1:]}. {loss}.", on_fail=Trust.CANNOT_TELL)
-    told = f"All {len(context.attacker.stages)} stages have a gradient. {loss}."
-    return failed(told, on_fail=Trust.CANNOT_TELL) if flat > 0.1 * len(x) else passed(told)
+    message = f"All {len(context.attacker.stages)} stages have a gradient. {loss}."
+    return failed(message, on_fail=Trust.CANNOT_TELL) if flat > 0.1 * len(x) else passed(message)
 
 
 def saturation(context: CheckContext) -> Finding:
@@ -59,13 +59,13 @@ def saturation(context: CheckContext) -> Finding:
     x, y, _ = context.take(first(context, 100))
     found = logits(context, x, y, draws=context.attacker.draws)
     flat = _saturated(found, y)
-    told = f"The softmax in float32 leaves no gradient on {flat} of {len(x)} images"
+    message = f"The softmax in float32 leaves no gradient on {flat} of {len(x)} images"
     if flat <= len(x) / 2:
-        return passed(f"{told}.")
+        return passed(f"{message}.")
     attack = iterated(context.threat, name="pgd on the margin")
     trial = against(context, attack, survivors(context, 100))
-    told = f"{told}. {trial.words('PGD on the margin')}"
-    return failed(told, escalate=(attack,)) if trial.much else passed(told, escalate=all_of(attack, trial))
+    message = f"{message}. {trial.words('PGD on the margin')}"
+    return failed(message, escalate=(attack,)) if trial.much else passed(message, escalate=all_of(attack, trial))
 
 
 def smoothness(context: CheckContext) -> Finding:
@@ -78,30 +78,30 @@ def smoothness(context: CheckContext) -> Finding:
     if context.attacker.random:
         return skipped(f"Answers differ from look to look; gradients are means of {context.attacker.draws}.")
     stands_in = any(stage.gradient is not GradientKind.EXACT for stage in context.attacker.stages)
-    told, smooth = (_STANDS_IN, False) if stands_in else _slopes(context)
+    message, smooth = (_STANDS_IN, False) if stands_in else _slopes(context)
     if smooth:
-        return passed(f"{told}.")
+        return passed(f"{message}.")
     sigma = largest(context.threat.eps) * _spread(context) / 2
     attack = iterated(context.threat, name="pgd on mean gradients").through(blurred(sigma, 20))
     quick = iterated(context.threat, steps=20).through(blurred(sigma, 10))
     trial = against(context, quick, survivors(context, 48))
-    told, escalate = f"{told}. {trial.words('PGD on gradients averaged around the image')}", all_of(attack, trial)
+    message, escalate = f"{message}. {trial.words('PGD on gradients averaged around the image')}", all_of(attack, trial)
     if trial.much:
-        return failed(told, escalate=escalate)
+        return failed(message, escalate=escalate)
     if stands_in:
-        return passed(told, escalate=escalate)
-    return failed(told, on_fail=Trust.CANNOT_TELL, escalate=escalate)
+        return passed(message, escalate=escalate)
+    return failed(message, on_fail=Trust.CANNOT_TELL, escalate=escalate)
 
 
 def _slopes(context: CheckContext) -> tuple[str, bool]:
     """What gradients near each other, and steps along them, say of each other; and whether that is as it should be."""
     rows = first(context, 32)
     cosine, ratio = _alike(context, rows), _foretold(context, rows)
-    told = (
+    message = (
         f"On {len(rows)} images gradients a tenth of eps apart have a cosine of {cosine:.2f} in the median, and a step "
         f"along one changes the loss by {ratio:.2f} of what it foretells"
     )
-    return told, cosine >= _ALIKE and abs(ratio - 1) <= _OFF
+    return message, cosine >= _ALIKE and abs(ratio - 1) <= _OFF
 
 
 def _kind(gradient: GradientKind) -> str:

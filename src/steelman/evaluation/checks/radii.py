@@ -40,17 +40,17 @@ def over_eps(context: CheckContext) -> Finding:
     accuracies = ", ".join(
         f"{float(hold.double().mean()):.2f} at {radius:.3g}" for radius, hold in zip(radii, holds, strict=True)
     )
-    told = f"PGD made anew at each eps on {len(rows)} images leaves {accuracies}."
+    message = f"PGD made anew at each eps on {len(rows)} images leaves {accuracies}."
     rises = [
         at + 1
         for at, (near, far) in enumerate(pairwise(holds))
         if _rises(int((far & ~near).sum()), int((near & ~far).sum()))
     ]
     if bool(holds.all()):
-        return failed(f"{told} It falls nowhere.")
+        return failed(f"{message} It falls nowhere.")
     if rises:
-        return failed(f"{told} It rises.", on_fail=Trust.INFLATED if radii[rises[0]] <= eps else Trust.CANNOT_TELL)
-    return passed(told)
+        return failed(f"{message} It rises.", on_fail=Trust.INFLATED if radii[rises[0]] <= eps else Trust.CANNOT_TELL)
+    return passed(message)
 
 
 def chance(context: CheckContext) -> Finding:
@@ -60,9 +60,9 @@ def chance(context: CheckContext) -> Finding:
     Source: Athalye et al. 2018 (Obfuscated gradients), section 3.1, for unbounded attacks.
     """
     held, tried, eps = _held(context, all_alike(context))
-    told = f"At eps {eps:.3g} {held} of {tried} images hold, where the largest class has {percent(context.largest)}."
+    message = f"At eps {eps:.3g} {held} of {tried} images hold, where the largest class has {percent(context.largest)}."
     low, _ = clopper_pearson(held, tried)
-    return failed(told) if low > context.largest else passed(told)
+    return failed(message) if low > context.largest else passed(message)
 
 
 def unbounded(context: CheckContext) -> Finding:
@@ -71,9 +71,9 @@ def unbounded(context: CheckContext) -> Finding:
     Source: Carlini et al. 2019 (On evaluating adversarial robustness), section 4.
     """
     held, tried, eps = _held(context, 2 * all_alike(context))
-    told = f"At eps {eps:.3g}, which allows any image, {held} of {tried} hold."
+    message = f"At eps {eps:.3g}, which allows any image, {held} of {tried} hold."
     low, _ = clopper_pearson(held, tried)
-    return failed(told) if low > _SLACK else passed(told)
+    return failed(message) if low > _SLACK else passed(message)
 
 
 def all_alike(context: CheckContext) -> float:

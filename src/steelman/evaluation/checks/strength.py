@@ -27,14 +27,14 @@ def one_step(context: CheckContext) -> Finding:
     once = context.attacked(single, seen).broken
     often = context.attacked(iterated(context.threat, steps=20), seen).broken
     only_once, only_often = int((once & ~often).sum()), int((often & ~once).sum())
-    told = (
+    message = (
         f"{left.words('one step')} Of {len(seen)} images 20 steps of PGD broke {int(often.sum())}, one step "
         f"{int(once.sum())}, of which {only_once} held against PGD."
     )
     weaker = only_once > only_often and rarely(only_once, only_often) < _UNLIKELY
     if left.much or weaker:
-        return failed(told, escalate=all_of(single, left))
-    return passed(told, escalate=all_of(single, left))
+        return failed(message, escalate=all_of(single, left))
+    return passed(message, escalate=all_of(single, left))
 
 
 def more_steps(context: CheckContext) -> Finding:
@@ -45,10 +45,10 @@ def more_steps(context: CheckContext) -> Finding:
     attack = doubled(context.threat)
     rows = survivors(context, 100)
     found = against(context, attack, rows)
-    told = found.words("twice the steps and starts")
+    message = found.words("twice the steps and starts")
     if found.much:
-        return failed(told, escalate=(attack,))
-    return passed(told, escalate=all_of(attack, found))
+        return failed(message, escalate=(attack,))
+    return passed(message, escalate=all_of(attack, found))
 
 
 def doubled(threat: Threat) -> Cascade:

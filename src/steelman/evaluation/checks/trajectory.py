@@ -70,9 +70,9 @@ def loss(context: CheckContext) -> Finding:
     begun, top, end = path[0], path.amax(0), path[-1]
     rose = end > begun
     kept = rose & (end - begun >= (top - begun) / 2)
-    told = (
+    message = (
         f"Over {len(path)} steps of PGD on {len(rows)} images the mean margin goes from {float(begun.mean()):.3g} to "
         f"{float(end.mean()):.3g}; it rises on {int(rose.sum())} of them, and on {int(kept.sum())} it keeps at least "
         "half of its highest rise."
     )
-    return passed(told) if 2 * int(kept.sum()) > len(rows) else failed(told, on_fail=Trust.CANNOT_TELL)
+    return passed(message) if 2 * int(kept.sum()) > len(rows) else failed(message, on_fail=Trust.CANNOT_TELL)

@@ -31,8 +31,8 @@ def verdict(found: Iterable[Finding | Check], *, n: int, kept: int, proved: int 
     checks = [one.check if isinstance(one, Finding) else one for one in found]
     failed = [check for check in checks if check.outcome is CheckOutcome.FAIL]
     if kept - proved <= LOW * n:
-        told = f"at {kept / n:.1%}" + (f", of which {proved / n:.1%} are proved," if proved else "")
-        return Verdict(word=Trust.TRUSTED, reasons=_close(told, [check.name for check in failed]))
+        message = f"at {kept / n:.1%}" + (f", of which {proved / n:.1%} are proved," if proved else "")
+        return Verdict(word=Trust.TRUSTED, reasons=_close(message, [check.name for check in failed]))
     inflated = [check for check in failed if check.on_fail is Trust.INFLATED]
     if inflated:
         return Verdict(word=Trust.INFLATED, reasons=tuple(_clause(check) for check in inflated))
@@ -44,11 +44,11 @@ def verdict(found: Iterable[Finding | Check], *, n: int, kept: int, proved: int 
     return Verdict(word=Trust.CANNOT_TELL, reasons=tuple(unsure)) if unsure else Verdict(word=Trust.TRUSTED)
 
 
-def _close(told: str, failed: list[str]) -> tuple[str, ...]:
+def _close(message: str, failed: list[str]) -> tuple[str, ...]:
     if not failed:
         return ()
     names = ", ".join(failed)
-    return (f"{told} it cannot be much too high, although these checks failed: {names}",)
+    return (f"{message} it cannot be much too high, although these checks failed: {names}",)
 
 
 def _clause(check: Check) -> str:

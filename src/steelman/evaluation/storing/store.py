@@ -217,7 +217,7 @@ class Store:
             yield
         except sqlite3.Error as error:
             where = f"{self.folder}/{FILE}" if self.folder else "memory"
-            raise InputError(_told(error, where)) from None
+            raise InputError(_message(error, where)) from None
 
 
 def _maybe(value: int | None) -> bool | None:
@@ -242,7 +242,7 @@ def _connect(folder: Path | None, *, readonly: bool = False) -> sqlite3.Connecti
             return sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)
         return sqlite3.connect(path, timeout=10, check_same_thread=False)
     except sqlite3.Error as error:
-        raise InputError(_told(error, f"{folder}/{FILE}")) from None
+        raise InputError(_message(error, f"{folder}/{FILE}")) from None
 
 
 def _check_version(db: sqlite3.Connection, folder: Path | None) -> None:
@@ -311,7 +311,7 @@ def _clear(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _told(error: sqlite3.Error, where: str) -> str:
+def _message(error: sqlite3.Error, where: str) -> str:
     said = str(error)
     if "full" in said:
         return (

@@ -49,7 +49,7 @@ class Adversarial:
     the fit does.
 
     attack: run on every batch; with the goal Last(), since the end of the ascent is wanted and no early stop.
-    held: the attack that judges.
+    val: the attack that validates.
     ramp: the share of the training over which eps rises evenly from 0 to the attack's; 0 for all of it at once, under
     which a small network on MNIST at .3 may go on giving every image the same answer.
     classify: the augmentation before the attack, and the smoothing after it.
@@ -58,7 +58,7 @@ class Adversarial:
     """
 
     attack: AttackLike
-    held: AttackLike
+    val: AttackLike
     ramp: float = 0.0
     classify: Classify = field(default_factory=Classify)
     lesson: Lesson = field(default_factory=Withstand)
@@ -83,8 +83,8 @@ class Adversarial:
         return self.lesson(model, x, bad, y, self.classify)
 
     def validate(self, model: nn.Module, validation: Examples) -> Mapping[str, float]:
-        """Returns the accuracy under the held attack, and on clean images."""
-        return withstood(model, self.held, validation)
+        """Returns the accuracy under the validation attack, and on clean images."""
+        return withstood(model, self.val, validation)
 
 
 def madry(
@@ -104,4 +104,4 @@ def madry(
     Source: Madry et al. 2018, section 5.
     """
     made = opponent(attack, threat, steps=steps, size=size)
-    return Adversarial(attack=made, held=pgd(threat), ramp=ramp, classify=classify or Classify())
+    return Adversarial(attack=made, val=pgd(threat), ramp=ramp, classify=classify or Classify())

@@ -24,7 +24,7 @@ class PurifyMembers:
     one member drawn at random, which is in the mean the loss of all at a fraction of the cost. The members differ by
     their first weights, by the noise on their codes and by that draw; they see the same batches.
     Judged by `Purify`'s figures of the mean reconstruction, then by how well the uncertainty tells clean images from
-    each held attack (AUC).
+    each validation attack (AUC).
 
     purify: attacks, classifier and fidelity.  likelihood: weight of the negative log-likelihood of a pixel.
     Raises InputError for a model without members.
@@ -46,7 +46,7 @@ class PurifyMembers:
         return read + self.purify.fidelity * error.mean() + self.likelihood * unlikely
 
     def validate(self, model: nn.Module, validation: Examples) -> Mapping[str, float]:
-        """Returns the mean accuracy over clean images and the held attacks, each of them, and the AUC of each."""
+        """Returns the mean accuracy over clean images and the validation attacks, each of them, and the AUC of each."""
         ensemble = _ensemble(model)
         scores = dict(self.purify.validate(model, validation))
         device = next(model.parameters()).device

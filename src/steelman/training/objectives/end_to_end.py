@@ -83,7 +83,7 @@ class EndToEndPurifierLoss:
 
     classifier: frozen, in evaluation mode; who does not know of the purifier attacks it alone.
     together: what is trained is the pipeline, whose classifier, a copy of that one, learns too.
-    attack: through the pipeline; with the goal Last().  held: the attack that judges.
+    attack: through the pipeline; with the goal Last().  val: the attack that validates.
     ramp: the share of the training over which eps rises to the attack's.
     early: the share of the training, from its start, in which only the purifier's own reading is attacked; 0 for a
     purifier that has none.  first: what attacks it there; `attack` unless told.
@@ -95,7 +95,7 @@ class EndToEndPurifierLoss:
 
     classifier: nn.Module
     attack: AttackLike
-    held: AttackLike
+    val: AttackLike
     ramp: float = 0.3
     early: float = 0.0
     first: AttackLike | None = None
@@ -110,7 +110,7 @@ class EndToEndPurifierLoss:
             share(getattr(self, name), name)
 
     def __repr__(self) -> str:
-        shown = ["attack", "held", "ramp", "early", "oblivious", "portion", "weights", "classify", "together"]
+        shown = ["attack", "val", "ramp", "early", "oblivious", "portion", "weights", "classify", "together"]
         shown += ["first"] if self.first else []
         settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
         return f"EndToEndPurifierLoss({settings}, classifier={digest(self.classifier)[:16]})"
@@ -190,8 +190,8 @@ class EndToEndPurifierLoss:
         return torch.stack(each).sum()
 
     def validate(self, model: nn.Module, validation: Examples) -> Mapping[str, float]:
-        """Returns the accuracy of the pipeline under the held attack, and on clean images."""
-        return withstood(self.pipeline(model).eval(), self.held, validation)
+        """Returns the accuracy of the pipeline under the validation attack, and on clean images."""
+        return withstood(self.pipeline(model).eval(), self.val, validation)
 
 
 def _purifier(pipeline: Pipeline) -> nn.Module:

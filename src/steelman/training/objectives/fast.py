@@ -28,7 +28,7 @@ class Fast:
 
     The gradient of the step is taken in training mode, as in the papers' codes, but moves no statistics of batch norm.
 
-    threat: that is to be withstood.  held: the attack that judges.
+    threat: that is to be withstood.  val: the attack that validates.
     noise: radius of the ball that the start is drawn from, and size: of the step, both in eps.
     clip: back into the threat's ball after the step; the box holds the image in any case.
     ramp: the share of the training over which eps rises evenly from 0.  classify: the augmentation before it.
@@ -36,7 +36,7 @@ class Fast:
     """
 
     threat: Threat
-    held: AttackLike
+    val: AttackLike
     noise: float = 2.0
     size: float = 1.0
     clip: bool = False
@@ -83,18 +83,18 @@ class Fast:
         return end.clamp(self.threat.low, self.threat.high)
 
     def validate(self, model: nn.Module, validation: Examples) -> Mapping[str, float]:
-        """Returns the accuracy under the held attack, on clean images, and after the one step, the same every time."""
+        """Returns the accuracy under the validation attack, on clean images and after the one step, always alike."""
         device = next(model.parameters()).device
         x, y = (part.to(device) for part in validation.batch(torch.arange(len(validation))))
         right = 0
         for part, labels in zip(x.split(500), y.split(500), strict=True):
             with torch.no_grad():
                 right += int((model(self.moved(model, part, labels, seed=0, training=False)).argmax(1) == labels).sum())
-        return {**withstood(model, self.held, validation), self._step: right / len(x)}
+        return {**withstood(model, self.val, validation), self._step: right / len(x)}
 
     def warning(self, history: Sequence[Epoch]) -> str | None:
         """Returns what to say if the last epoch is the first that overfitted catastrophically, else None."""
-        return collapsed(history, f"{self.held.name} {self.held.threat.eps:g}", self._step)
+        return collapsed(history, f"{self.val.name} {self.val.threat.eps:g}", self._step)
 
     @property
     def _step(self) -> str:
@@ -127,7 +127,7 @@ def fast(
     threat = inside(threat, "fast", "Linf", "L2", "L1")
     return Fast(
         threat=threat,
-        held=pgd(threat),
+        val=pgd(threat),
         noise=noise,
         size=size,
         clip=clip,

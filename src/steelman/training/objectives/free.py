@@ -28,13 +28,13 @@ class Free:
     batch, place by place. A batch stays as it was augmented. The gradient is that at the image as the model reads it,
     after the box, so that a pixel that the box stops is not stuck there.
 
-    threat: that is to be withstood.  held: the attack that judges.  replays: how often running a batch is shown.
+    threat: that is to be withstood.  val: the attack that validates.  replays: how often running a batch is shown.
     ramp: the share of the training over which eps rises evenly from 0.  classify: the augmentation before it.
     Raises InputError for replays that are none, or a ramp that is no share.
     """
 
     threat: Threat
-    held: AttackLike
+    val: AttackLike
     replays: int = 8
     ramp: float = 0.0
     classify: Classify = field(default_factory=Classify)
@@ -74,18 +74,18 @@ class Free:
         return self.classify.reading(model, read, y)
 
     def validate(self, model: nn.Module, validation: Examples) -> Mapping[str, float]:
-        """Returns the accuracy under the held attack, on clean images, and under FGSM."""
+        """Returns the accuracy under the validation attack, on clean images, and under FGSM."""
         device = next(model.parameters()).device
         x, y = (part.to(device) for part in validation.batch(torch.arange(len(validation))))
         step = fgsm(self.threat).with_goal(Worst())
         return {
-            **withstood(model, self.held, validation),
+            **withstood(model, self.val, validation),
             self._step: step(model, x, y, precision=searching(x)).accuracy,
         }
 
     def warning(self, history: Sequence[Epoch]) -> str | None:
         """Returns what to say if the last epoch is the first that overfitted catastrophically, else None."""
-        return collapsed(history, f"{self.held.name} {self.held.threat.eps:g}", self._step)
+        return collapsed(history, f"{self.val.name} {self.val.threat.eps:g}", self._step)
 
     @property
     def _step(self) -> str:
@@ -118,4 +118,4 @@ def free(threat: Threat | Ball, *, replays: int = 8, ramp: float = 0.0, classify
     Source: Shafahi et al. 2019, algorithm 1; the ramp is ours, and so are other balls than Linf.
     """
     threat = inside(threat, "free", "Linf", "L2", "L1")
-    return Free(threat=threat, held=pgd(threat), replays=replays, ramp=ramp, classify=classify or Classify())
+    return Free(threat=threat, val=pgd(threat), replays=replays, ramp=ramp, classify=classify or Classify())

@@ -92,7 +92,7 @@ class Guided:
         return self.at(done).reading(model, made, done)
 
     def validate(self, model: nn.Module, validation: Examples) -> Mapping[str, float]:
-        """Returns the accuracy under the held attack, and on clean images."""
+        """Returns the accuracy under the validation attack, and on clean images."""
         return self.adversarial.validate(model, validation)
 
 
@@ -118,5 +118,5 @@ def guided(
     threat = inside(threat, "guided", "Linf")
     rule = Steepest(steps=1, size=OfEps(1.0), start_at=at_corner)
     attack = Attack(name="guided", threat=threat, rule=rule, loss=LedAway(weight), goal=Last())
-    made = Adversarial(attack=attack, held=pgd(threat), ramp=ramp, classify=classify or Classify(), lesson=Held(weight))
+    made = Adversarial(attack=attack, val=pgd(threat), ramp=ramp, classify=classify or Classify(), lesson=Held(weight))
     return Guided(adversarial=made, weight=weight, growth=growth)

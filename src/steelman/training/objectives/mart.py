@@ -67,7 +67,7 @@ def mart(
     Source: Wang et al. 2020 (MART), algorithm 1 and section 4.
     """
     made = opponent(attack or _ascent, threat, steps=steps, size=size)
-    return Adversarial(attack=made, held=pgd(threat), ramp=ramp, classify=classify or Classify(), lesson=Mart(beta))
+    return Adversarial(attack=made, val=pgd(threat), ramp=ramp, classify=classify or Classify(), lesson=Mart(beta))
 
 
 def _ascent(threat: Threat | Ball, *, steps: int = 10, size: float | None = None) -> AttackLike:

@@ -53,4 +53,4 @@ def mixed(
     Source: Goodfellow et al. 2015 (Explaining and harnessing adversarial examples), section 6.
     """
     made = opponent(attack, threat, steps=steps, size=size)
-    return Adversarial(attack=made, held=pgd(threat), ramp=ramp, classify=classify or Classify(), lesson=Mixed(alpha))
+    return Adversarial(attack=made, val=pgd(threat), ramp=ramp, classify=classify or Classify(), lesson=Mixed(alpha))

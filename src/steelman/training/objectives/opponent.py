@@ -69,12 +69,12 @@ def x_adv(model: nn.Module, attack: AttackLike, x: Tensor, y: Tensor) -> Tensor:
     return attack(model, x, y, seed=seed, slots=len(x), precision=searching(x)).x
 
 
-def withstood(model: nn.Module, held: AttackLike, validation: Examples) -> Mapping[str, float]:
+def withstood(model: nn.Module, val: AttackLike, validation: Examples) -> Mapping[str, float]:
     """Returns the accuracy under an attack, and on clean images."""
     device = next(model.parameters()).device
     x, y = (part.to(device) for part in validation.batch(torch.arange(len(validation))))
-    found = held(model, x, y, precision=searching(x))
-    return {f"{held.name} {held.threat.eps:g}": found.accuracy, "clean": accuracy(model, validation)}
+    found = val(model, x, y, precision=searching(x))
+    return {f"{val.name} {val.threat.eps:g}": found.accuracy, "clean": accuracy(model, validation)}
 
 
 def answered(model: nn.Module, x: Tensor) -> Tensor:

@@ -52,12 +52,12 @@ class CleanPairing:
     plain training does. What it wins against PGD is much less against attacks with many starts (Mosbach et al. 2018),
     so that its figure under a single one says little.
 
-    held: the attack that judges.  classify: the augmentation, its noise too, and the smoothing.
+    val: the attack that validates.  classify: the augmentation, its noise too, and the smoothing.
     Raises InputError for a negative weight.
     Source: Kannan, Kurakin & Goodfellow 2018 (Adversarial logit pairing), eq. 4.
     """
 
-    held: AttackLike
+    val: AttackLike
     weight: float = 0.5
     classify: Classify = field(default_factory=lambda: Classify(noise=0.5))
 
@@ -73,8 +73,8 @@ class CleanPairing:
         return reading + self.weight * F.mse_loss(logits[:half], logits[half : 2 * half]) if half else reading
 
     def validate(self, model: nn.Module, validation: Examples) -> Mapping[str, float]:
-        """Returns the accuracy under the held attack, and on clean images."""
-        return withstood(model, self.held, validation)
+        """Returns the accuracy under the validation attack, and on clean images."""
+        return withstood(model, self.val, validation)
 
 
 def logit_pairing(
@@ -104,7 +104,7 @@ def logit_pairing(
     if pairing == "clean":
         _absent("clean", attack=attack, steps=steps, size=size)
         return CleanPairing(
-            held=pgd(threat),
+            val=pgd(threat),
             weight=weight,
             classify=replace(classify, noise=not_negative(0.5 if noise is None else noise, "noise")),
         )
@@ -112,7 +112,7 @@ def logit_pairing(
         raise unknown("pairing", str(pairing), PAIRINGS)
     _absent("adversarial", noise=noise)
     made = opponent(attack or pgd, threat, steps=steps, size=size)
-    return Adversarial(attack=made, held=pgd(threat), ramp=ramp, classify=classify, lesson=Paired(weight))
+    return Adversarial(attack=made, val=pgd(threat), ramp=ramp, classify=classify, lesson=Paired(weight))
 
 
 def _absent(pairing: str, **settings: object) -> None:

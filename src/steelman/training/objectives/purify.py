@@ -19,25 +19,25 @@ class Purify:
     """Give the clean image back from what attacks made of it, so that a frozen classifier classifies it correctly.
 
     Examples are (image, label). The attacks see the classifier alone, as an attacker does who knows no defence, and
-    each image is attacked at an eps of its own. Judged by the mean accuracy of the pipeline over `held`.
+    each image is attacked at an eps of its own. Judged by the mean accuracy of the pipeline over `val`.
 
     classifier: frozen, in evaluation mode.
     attacks: pairs of an attack and the largest eps that is drawn for it, uniformly from 0; each takes an equal share of
     what is not left clean.
     clean: the share of every batch that is left as it is.
     fidelity: weight of the mean squared error beside the cross-entropy of the classifier's reading.
-    held: the attacks that judge it, as they are; clean images count as one more.
+    val: the attacks that validate it, as they are; clean images count as one more.
     """
 
     classifier: nn.Module
     attacks: tuple[tuple[AttackLike, float], ...]
-    held: tuple[AttackLike, ...]
+    val: tuple[AttackLike, ...]
     clean: float = 0.25
     fidelity: float = 4.0
-    _hurt: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _x_adv: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
-        settings = f"attacks={self.attacks!r}, held={self.held!r}, clean={self.clean}, fidelity={self.fidelity}"
+        settings = f"attacks={self.attacks!r}, val={self.val!r}, clean={self.clean}, fidelity={self.fidelity}"
         return f"Purify({settings}, classifier={digest(self.classifier)[:16]})"
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...], done: float = 1.0) -> Tensor:
@@ -48,7 +48,7 @@ class Purify:
         return reading + self.fidelity * F.mse_loss(purified, x)
 
     def validate(self, model: nn.Module, validation: Examples) -> Mapping[str, float]:
-        """Returns the mean accuracy over clean images and the held attacks, then each of them."""
+        """Returns the mean accuracy over clean images and the validation attacks, then each of them."""
         device = next(model.parameters()).device
         x, y = (part.to(device) for part in validation.batch(torch.arange(len(validation))))
         pipeline = nn.Sequential(model, self.classifier)
@@ -56,12 +56,12 @@ class Purify:
         return {"mean": sum(scores.values()) / len(scores), **scores}
 
     def judging(self, x: Tensor, y: Tensor) -> Mapping[str, Tensor]:
-        """Returns the images that judge: x as "clean", then what each held attack makes of it, made once."""
-        for attack in self.held:
+        """Returns the images that judge: x as "clean", then what each validation attack makes of it, made once."""
+        for attack in self.val:
             name = f"{attack.name} {attack.threat.eps:g}"
-            if name not in self._hurt:  # they depend on the classifier alone
-                self._hurt[name] = attack(self.classifier, x, y).x
-        return {"clean": x, **self._hurt}
+            if name not in self._x_adv:  # they depend on the classifier alone
+                self._x_adv[name] = attack(self.classifier, x, y).x
+        return {"clean": x, **self._x_adv}
 
     def attacked(self, x: Tensor, y: Tensor) -> Tensor:
         """Returns the batch with its parts attacked, the first part clean; all of it if there is no attack."""

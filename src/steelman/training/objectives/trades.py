@@ -88,4 +88,4 @@ def trades(
         return pgd(threat, steps=steps, size=size, start=at_nearby, loss=Diverging())
 
     made = opponent(ascent, threat, steps=steps, size=size)
-    return Adversarial(attack=made, held=pgd(threat), ramp=ramp, classify=classify or Classify(), lesson=Trades(beta))
+    return Adversarial(attack=made, val=pgd(threat), ramp=ramp, classify=classify or Classify(), lesson=Trades(beta))
