@@ -15,6 +15,7 @@ from steelman.errors import InputError
 COMMANDS = {
     "reproduce": "the paper's tables and figures, from data to HTML",
     "evaluate": "measure what a classifier keeps under attack, and whether to trust the figure",
+    "pipeline": "put a classifier and its defence together, as one folder that --model takes",
     "runs": "list, show, compare and export the runs of evaluate",
     "attack": "write adversarial images",
     "certify": "find the radius within which no attack succeeds",

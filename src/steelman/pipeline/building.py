@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -22,7 +21,14 @@ _JUDGED = 1000
 
 
 class Described(Protocol):
-    """What says how a pipeline is built; `Parts` is one."""
+    """What says how a pipeline is built, as a run's `PipelineSpec` does.
+
+    model: shipped as in "mnist/cnn", a name of the catalogue, package.module:factory, or the folder of a saved
+    pipeline; the classifier that ships for the data unless told.  weights: safetensors for it.
+    defence: in front of it, as `defences.ready` takes it, None or "none" for none.  settings: its own, by name.
+    detector: beside it, as `detectors.ready` takes it; it then compares with the defence, which is not in front.
+    detector_settings: its own.  fpr: the share of clean images that it may reject.
+    """
 
     @property
     def model(self) -> str | None: ...
@@ -38,26 +44,6 @@ class Described(Protocol):
     def detector_settings(self) -> Mapping[str, object]: ...
     @property
     def fpr(self) -> float: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """The parts of a pipeline by name.
-
-    model: shipped as in "mnist/cnn", a name of the catalogue, package.module:factory, or the folder of a saved
-    pipeline; the classifier that ships for the data unless told.  weights: safetensors for it.
-    defence: in front of it, as `defences.ready` takes it, None or "none" for none.  settings: its own, by name.
-    detector: beside it, as `detectors.ready` takes it; it then compares with the defence, which is not in front.
-    detector_settings: its own.  fpr: the share of clean images that it may reject.
-    """
-
-    model: str | None = None
-    weights: Path | None = None
-    defence: str | None = None
-    settings: Mapping[str, object] = field(default_factory=dict)
-    detector: str | None = None
-    detector_settings: Mapping[str, object] = field(default_factory=dict)
-    fpr: float = 0.05
 
 
 def build(

@@ -53,10 +53,12 @@ def train(given: Given, *, temperature: float, teacher: str | None, **network: A
 
 
 def _named(given: Given, model: str, teacher: str) -> nn.Module:
-    from steelman.pipeline import Parts, build
+    from steelman.pipeline import build
+    from steelman.spec import PipelineSpec
 
     weights = Path(teacher) if teacher.endswith(".safetensors") else None
-    return build(Parts(model=teacher if weights is None else model, weights=weights), given.images).classifier
+    spec = PipelineSpec(model=teacher if weights is None else model, weights=weights)
+    return build(spec, given.images).classifier
 
 
 def _trained(given: Given, network: dict[str, Any], settings: dict[str, Any]) -> nn.Module:
