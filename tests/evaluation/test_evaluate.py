@@ -120,7 +120,12 @@ def test_progress_ends_at_the_last_image_of_the_last_attack() -> None:
 
 @pytest.mark.parametrize(
     ("listed", "message"),
-    [([], "expected at least one attack"), (replace(attacks.fgsm(Linf(0.1)), targeted=True), "expected untargeted")],
+    [
+        ([], "expected at least one attack"),
+        (replace(attacks.fgsm(Linf(0.1)), targeted=True), "expected untargeted"),
+        ([attacks.pgd(Linf(0.1))] * 2, "every attack once, got pgd twice"),
+        ([attacks.pgd(Linf(0.1)), attacks.pgd(Linf(0.1), steps=7)], "names of their own, got two that are called pgd"),
+    ],
 )
 def test_wrong_attacks_are_one_clear_error(listed: object, message: str) -> None:
     with pytest.raises(InputError, match=message):

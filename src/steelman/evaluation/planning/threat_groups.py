@@ -41,7 +41,7 @@ def threat_groups(attacks: AttackLike | Sequence[AttackLike]) -> tuple[ThreatGro
     """Returns the threats of these attacks, those of one norm by rising eps.
 
     Raises InputError for no attack, a targeted one, one with an eps for each image, one that looks for the smallest
-    change and has no radius, and for attacks of one norm and eps in different boxes or grids.
+    change and has no radius, and for attacks of one norm and eps of one name, or in different boxes or grids.
     """
     listed = tuple(attacks) if isinstance(attacks, Sequence) else (attacks,)
     if not listed:
@@ -61,14 +61,27 @@ def threat_groups(attacks: AttackLike | Sequence[AttackLike]) -> tuple[ThreatGro
 
 def _shared(attacks: list[AttackLike]) -> Threat:
     first = attacks[0].threat
-    for attack in attacks[1:]:
+    for at, attack in enumerate(attacks[1:], 1):
         own = attack.threat
+        _once(attack, attacks[:at])
         if (own.low, own.high, own.levels) != (first.low, first.high, first.levels):
             raise InputError(
                 f"expected attacks of one threat in the same box and on the same grid, got {first!r} and {own!r}: "
                 "evaluate them apart"
             )
     return first
+
+
+def _once(attack: AttackLike, before: list[AttackLike]) -> None:
+    """A journal knows the attacks of one threat by their names: of two that share one it would make the first."""
+    for other in before:
+        if other.key() == attack.key():
+            raise InputError(f"expected every attack once, got {attack.name} twice at one eps: leave one out")
+        if other.name == attack.name:
+            raise InputError(
+                f"expected attacks of one eps under names of their own, got two that are called {attack.name}: "
+                'evaluate them apart, or in Python rename one, as in dataclasses.replace(attack, name="mine")'
+            )
 
 
 def _norm(attack: AttackLike) -> str:
