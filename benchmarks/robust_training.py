@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from attacks import machine
 from steelman import data, models
 from steelman.attacks import AttackLike, apgd, standard
-from steelman.cli.console import attacking, fitting
+from steelman.cli.console import following
 from steelman.errors import InputError, unknown
 from steelman.evaluation.intervals import clopper_pearson
 from steelman.files import put_bytes
@@ -124,10 +124,10 @@ def trained(label: str, given: argparse.Namespace) -> Trained:
     recipe = named("robust", epochs=given.epochs, precision=given.precision)
     given.work.mkdir(parents=True, exist_ok=True)
     checkpoint = given.work / f"{label.replace(', ', '-').replace(' ', '-')}.checkpoint"
-    with fitting(f"{label} on {given.train_images} images") as observe:
+    with following(f"{label} on {given.train_images} images") as progress:
         if label == LABELS:
             made = classifier(
-                model, images, name=given.model, recipe=recipe, augment=False, checkpoint=checkpoint, observe=observe
+                model, images, name=given.model, recipe=recipe, augment=False, checkpoint=checkpoint, progress=progress
             )
         else:
             case = CASES[label]
@@ -141,7 +141,7 @@ def trained(label: str, given: argparse.Namespace) -> Trained:
                 objective=case.name,
                 ramp=given.ramp,
                 checkpoint=checkpoint,
-                observe=observe,
+                progress=progress,
                 **settings,
             )
     made.save(checkpoint.with_suffix(".safetensors"), checkpoint)
@@ -157,8 +157,8 @@ def withstood(made: Trained, given: argparse.Namespace) -> dict[str, Any]:
     attacks: dict[str, AttackLike] = {"apgd": apgd(Linf(given.eps)), "standard": standard(Linf(given.eps))}
     whole = right
     for name, attack in attacks.items():
-        with attacking(name) as observe:
-            held = ~attack(model, images.x, images.y, precision=given.precision, observe=observe).broken
+        with following(name) as progress:
+            held = ~attack(model, images.x, images.y, precision=given.precision, progress=progress).broken
         whole = whole & held
         found[name] = int(held.sum())
     found["worst"] = int(whole.sum())

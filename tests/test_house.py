@@ -16,11 +16,12 @@ MODULES = {
     for path in FILES
 }
 
-ANYWHERE = {"errors", "files", "precision", "device", "radius", "registry", "version", "keys"}
+ANYWHERE = {"errors", "files", "precision", "progress", "device", "radius", "registry", "version", "keys"}
 ABOVE = {
     "errors": set(),
     "files": set(),
     "precision": set(),
+    "progress": set(),
     "version": set(),
     "keys": set(),
     "device": set(),

@@ -54,7 +54,7 @@ def test_a_model_is_put_back_as_it_was(mode, training, ending):
         attacked(model, x, y, mode=mode)
     else:
         with pytest.raises(ZeroDivisionError):
-            attacked(model, x, y, mode=mode, observe=lambda progress: 1 / 0)
+            attacked(model, x, y, mode=mode, progress=lambda progress: 1 / 0)
     assert picture(model) == before
     assert torch.equal(torch.random.get_rng_state(), generator)
 

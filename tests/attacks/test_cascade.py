@@ -77,7 +77,7 @@ def test_each_sample_keeps_its_own_radius():
 def test_progress_ends_at_all_samples():
     model, x, y = subject()
     heard = []
-    result = cascade()(model, x, y, observe=heard.append)
+    result = cascade()(model, x, y, progress=heard.append)
     assert [now.total for now in heard] == [40] * len(heard)
     assert [now.done for now in heard] == sorted(now.done for now in heard)
     assert heard[-1].broken == int(result.broken.sum())

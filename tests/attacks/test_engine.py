@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from steelman.attacks import Break, Last, Nearest, Progress, Worst, at_input, averaged, exact, fgsm, named, pgd
+from steelman.attacks import Break, Last, Nearest, Worst, at_input, averaged, exact, fgsm, named, pgd
 from steelman.attacks.engine.problem import Problem
 from steelman.errors import InputError
 from steelman.losses import cross_entropy
 from steelman.norms import Linf
+from steelman.progress import Progress
 from steelman.streams import Streams
 from steelman.threat import Threat
 from steelman.victim import Victim
@@ -106,8 +107,8 @@ def test_an_observer_hears_of_everything_and_of_the_end(start, case):
     heard = []
     settings = {"start": at_input} if start == "input" else {"restarts": 2}
     attack = pgd(Linf(1e-9 if case == "none breaks" else 0.1), steps=4, **settings)
-    result = attack(model, x, y, slots=6, observe=heard.append)
-    assert heard[-1] == Progress(50, 50, int(result.broken.sum()))
+    result = attack(model, x, y, slots=6, progress=heard.append)
+    assert heard[-1] == Progress(50, 50, broken=int(result.broken.sum()))
     assert all(progress.total == 50 for progress in heard)
     done, broken = [progress.done for progress in heard], [progress.broken for progress in heard]
     assert done == sorted(done)

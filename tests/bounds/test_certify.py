@@ -72,7 +72,9 @@ def test_certificates_do_not_depend_on_the_batch():
     methods = ("ibp", "crown-ibp")
     told = []
     whole = bounds.certify(model, x, y, Linf(0.006), methods=methods)
-    parts = bounds.certify(model, x, y, Linf(0.006), methods=methods, batch=3, observe=lambda *at: told.append(at))
+    parts = bounds.certify(
+        model, x, y, Linf(0.006), methods=methods, batch=3, progress=lambda now: told.append((now.done, now.total))
+    )
     assert told == [(3, 8), (6, 8), (8, 8)]
     assert whole.by == parts.by
     assert torch.allclose(whole.margin, parts.margin, atol=1e-3)

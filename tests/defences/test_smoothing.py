@@ -132,7 +132,9 @@ def test_the_copies_that_choose_are_not_those_that_count():
 
 def test_progress_is_told_up_to_the_end():
     told = []
-    Smoothed(linear(), sigma=0.5).certify(images(3), n0=10, n=50, batch=40, observe=lambda *now: told.append(now))
+    Smoothed(linear(), sigma=0.5).certify(
+        images(3), n0=10, n=50, batch=40, progress=lambda now: told.append((now.done, now.total))
+    )
     assert [of for _, of in told] == [180] * len(told)
     done = [at for at, _ in told]
     assert done == sorted(done)

@@ -18,9 +18,9 @@ from steelman.evaluation import checks, measure
 from steelman.evaluation.evaluate import evaluate
 from steelman.evaluation.options import Defended, EvaluationOptions
 from steelman.evaluation.planning.attacker import DRAWS
-from steelman.evaluation.running.runner import Now
 from steelman.norms import L2, Linf
 from steelman.pipeline import wrapped
+from steelman.progress import Progress
 from steelman.records import Case, Evaluation, Fate, Sample
 
 
@@ -110,12 +110,11 @@ def test_a_random_pipeline_is_found_out_averaged_and_reproducible() -> None:
 
 
 def test_progress_ends_at_the_last_image_of_the_last_attack() -> None:
-    heard: list[Now] = []
+    heard: list[Progress] = []
     listed = [attacks.fgsm(Linf(0.1)), attacks.fgsm(Linf(0.2))]
     measured(linear(), images(), listed, batch=10, certify=True, progress=heard.append)
-    assert [now.at for now in heard] == sorted(now.at for now in heard)
-    assert heard[-1].at + 1 == heard[-1].of
-    assert heard[-1].progress.done == heard[-1].progress.total
+    assert [now.done for now in heard] == sorted(now.done for now in heard)
+    assert heard[-1].done == heard[-1].total
 
 
 @pytest.mark.parametrize(
@@ -299,7 +298,7 @@ def test_a_run_that_stops_anywhere_goes_on_to_the_same_records(tmp_path: Path, p
     whole = measured(linear(), images(), listed, batch=10, curve=True)
     done = 0
 
-    def stop(now: Now) -> None:
+    def stop(now: Progress) -> None:
         nonlocal done
         done += 1
         if done > pieces:

@@ -1,13 +1,10 @@
 """What studies that train share: a folder of the run, and one who hears what was trained and measured."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from steelman import training
-from steelman.studies.paper_setup import Done
+from steelman.progress import Progress
 
 
 class Heard:
@@ -15,13 +12,14 @@ class Heard:
 
     def __init__(self) -> None:
         self.trained: list[str] = []
-        self.done: list[Done] = []
+        self.done: list[Progress] = []
 
-    @contextmanager
-    def watch(self, title: str) -> Iterator[training.Observer]:
-        """Notes a training, and watches none of it."""
-        self.trained.append(title)
-        yield lambda now: None
+    def progress(self, now: Progress) -> None:
+        """Notes how far a study is, and each training in it once."""
+        if now.inside is None:
+            self.done.append(now)
+        elif now.inside.title not in self.trained:
+            self.trained.append(now.inside.title)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from steelman.evaluation.running.attempt_runner import AttemptRunner
 from steelman.losses import cross_entropy, margin_targeted
 from steelman.norms import Linf
 from steelman.pipeline import Pipeline
+from steelman.progress import Progress
 from steelman.records import WORST, Evaluation, read
 from steelman.report import tables, to_html
 from steelman.studies import ablation, ablation_setup
@@ -59,7 +59,7 @@ def plan(out: Path, **changes: object) -> AblationPlan:
 
 
 def study(chosen: AblationPlan, heard: Any) -> Evaluation:
-    return ablate(chosen, heard.watch, heard.done.append)
+    return ablate(chosen, heard.progress)
 
 
 def variant(key: str) -> Variant:
@@ -266,28 +266,23 @@ class KilledError(Exception):
 def test_a_killed_study_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed in the second epoch of the second training; then the first is not even attacked again."""
     two = plan(tmp_path, recipe=Recipe(epochs=2, batch_size=22, precision="fp32"), chosen=("early-only", "no-ramp"))
-    steps: dict[str, list[int]] = {}
+    steps: dict[str, list[float]] = {}
     killed = True
 
-    @contextmanager
-    def watch(title: str) -> Iterator[training.Observer]:
-        own = steps.setdefault(title, [])
-
-        def observe(now: training.Progress) -> None:
-            own.append(now.step)
-            if killed and "ramp" in title and now.step == now.steps:
+    def progress(now: Progress) -> None:
+        if now.inside is not None:
+            steps.setdefault(now.inside.title, []).append(now.inside.done)
+            if killed and "ramp" in now.inside.title and now.inside.done == now.inside.total:
                 raise KilledError
 
-        yield observe
-
     with pytest.raises(KilledError):
-        ablate(two, watch, lambda done: None)
+        ablate(two, progress)
     killed = False
     with monkeypatch.context() as patch:
         attacked: list[int] = []
         made = AttemptRunner.attempt
         patch.setattr(AttemptRunner, "attempt", lambda *args, **how: (attacked.append(1), made(*args, **how))[1])
-        ablate(two, watch, lambda done: None)
+        ablate(two, progress)
     assert steps == {"never through both, on mnist": [1, 2, 3, 4], "without the ramp, on mnist": [1, 2, 3, 4, 3, 4]}
     assert len(attacked) == 3
     found = {key: _ramp(tmp_path, key) for key in ("early-only", "no-ramp")}
@@ -304,9 +299,9 @@ def test_the_command_hands_its_plan_on(
     evaluation: Evaluation, again: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[AblationPlan] = []
-    monkeypatch.setattr(ablation, "ablate", lambda chosen, watch, observe: (asked.append(chosen), evaluation)[1])
+    monkeypatch.setattr(ablation, "ablate", lambda chosen, progress: (asked.append(chosen), evaluation)[1])
     chosen = Plan(datasets=("mnist",), tables=("ablation",), images=7, seed=3, out=tmp_path)
-    found = reproduce(chosen, again.watch, lambda done: None)
+    found = reproduce(chosen, again.progress)
     assert found.title == ablation.TITLE
     assert found.rows == evaluation.rows
     assert found.settings["ablation, mnist"] == evaluation.settings

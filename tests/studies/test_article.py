@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from steelman import data, training, weights
+from steelman import data, weights
 from steelman.data import Data, Images
 from steelman.errors import InputError
+from steelman.progress import Progress
 from steelman.records import Evaluation, read
 from steelman.report import tables, to_html
 from steelman.studies.article import ArticlePlan, compare, contestants
@@ -43,7 +43,7 @@ def plan(out: Path, **changes: object) -> ArticlePlan:
 
 
 def study(chosen: ArticlePlan, heard: Any) -> Evaluation:
-    return compare(chosen, heard.watch, heard.done.append)
+    return compare(chosen, heard.progress)
 
 
 @pytest.fixture(scope="module")
@@ -122,22 +122,17 @@ class KilledError(Exception):
 def test_a_killed_training_goes_on_where_it_was(tmp_path: Path) -> None:
     """The first network is killed in its second epoch; the next time the run is stopped before the second network."""
     two = plan(tmp_path, recipe=Recipe(epochs=2, batch_size=22, precision="fp32"))
-    steps: list[list[int]] = []
+    steps: list[list[float]] = []
 
-    @contextmanager
-    def watch(title: str) -> Iterator[training.Observer]:
-        if "FGSM" in title:
+    def progress(now: Progress) -> None:
+        if now.inside is None or "FGSM" in now.inside.title:
             raise KilledError
-        steps.append([])
-
-        def observe(now: training.Progress) -> None:
-            steps[-1].append(now.step)
-            if len(steps) == 1 and now.step == now.steps:
-                raise KilledError
-
-        yield observe
+        steps[-1].append(now.inside.done)
+        if len(steps) == 1 and now.inside.done == now.inside.total:
+            raise KilledError
 
     for _ in range(2):
+        steps.append([])
         with pytest.raises(KilledError):
-            compare(two, watch, lambda done: None)
+            compare(two, progress)
     assert steps == [[1, 2, 3, 4], [3, 4]]

@@ -71,7 +71,7 @@ def test_the_rows_of_one_defence(images: data.Images, monkeypatch: pytest.Monkey
     heard: list[float] = []
     entrant = Entrant(Pipeline(models.load("mnist/cnn"), name="cnn"))
     rows = unseen_attacks.rows(
-        entrant, images, dataset="mnist", seed=0, observe=lambda now: heard.append(now.done / now.total)
+        entrant, images, dataset="mnist", seed=0, progress=lambda now: heard.append(now.done / now.total)
     )
     assert [row.attack for row in rows] == ["none", *(trial.attack.name for trial in FEW), NEVER_SEEN]
     assert [row.seen for row in rows] == [None, *(trial.seen for trial in FEW), False]
@@ -86,7 +86,7 @@ def test_the_rows_of_one_defence(images: data.Images, monkeypatch: pytest.Monkey
 def test_reproduce_sets_defences_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unseen_attacks, "trials", lambda dataset: FEW)
     plan = Plan(images=6, datasets=("mnist",), tables=("breadth",))
-    evaluation = reproduce(plan, None, lambda done: None)  # type: ignore[arg-type]
+    evaluation = reproduce(plan, lambda now: None)
     (table,) = tables(evaluation)
     defended = [entrant.name for entrant in robustness.entrants("mnist", unseen_attacks.PURIFIERS)][1:]
     assert table.headers == ("Attack", "Seen in training", "May spend", "no defence", *defended)

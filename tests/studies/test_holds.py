@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from steelman import Linf, data, defences, models, training
+from steelman import Linf, data, defences, models
 from steelman.attacks import AttackLike, apgd, pgd
 from steelman.errors import InputError
 from steelman.evaluation.running.attempt_runner import AttemptRunner
 from steelman.pipeline import Pipeline
+from steelman.progress import Progress
 from steelman.records import WORST, Evaluation, read
 from steelman.report import tables, to_html
 from steelman.studies import comparison_figure, robustness
 from steelman.studies.all_defences import Entrant
 from steelman.studies.paper import reproduce
-from steelman.studies.paper_setup import Done, Plan
+from steelman.studies.paper_setup import Plan
 from steelman.studies.presentation import OURS, PAPERS, presentation
 
 FOUR = [("none", "static"), ("pgd", "static"), (WORST, "adaptive"), (WORST, "certified")]
@@ -54,7 +53,7 @@ def measured(
     entrant: Entrant, images: data.Images, bare: nn.Module, folder: Path | None = None
 ) -> list[robustness.Row]:
     how = {"dataset": "mnist", "bare": bare, "oblivious": {}, "folder": folder, "seed": 0}
-    return robustness.rows(entrant, images, **how, observe=lambda now: None)
+    return robustness.rows(entrant, images, **how, progress=lambda now: None)
 
 
 def test_of_a_purifier_there_are_four_figures_of_the_same_images(images: data.Images, bare: nn.Module) -> None:
@@ -82,7 +81,7 @@ def test_the_papers_own_attacks_are_static_figures_too(images: data.Images, bare
         assert (x_adv - images.x).abs().max() <= eps + 1e-6
     _, unet = robustness.entrants("mnist", ("unet",))
     how = {"dataset": "mnist", "bare": bare, "oblivious": made, "folder": None, "seed": 0}
-    rows = robustness.rows(unet, images, **how, observe=lambda now: None)
+    rows = robustness.rows(unet, images, **how, progress=lambda now: None)
     found = {(row.attack, row.eps): row for row in rows if row.protocol == "static"}
     assert [*found] == [("none", 0.0), ("pgd", 0.3), ("fgsm", 0.6), ("pgd", 0.15)]
     pipeline = defences.guard(defences.load("mnist/unet"), bare)
@@ -156,7 +155,7 @@ def test_the_same_images_stand_before_both_purifiers(images: data.Images) -> Non
     against = comparison_figure.attack("mnist")
     heard: list[float] = []
     hear = lambda now: heard.append(now.done / now.total)  # noqa: E731
-    shown = comparison_figure.pictures(theirs, ours, images, against=against, seed=0, observe=hear)
+    shown = comparison_figure.pictures(theirs, ours, images, against=against, seed=0, progress=hear)
     assert [(p.role, p.defence) for p in shown[:2]] == [(PAPERS, theirs.name), (OURS, ours.name)]
     assert [p.index for p in shown[::2]] == [p.index for p in shown[1::2]]
     assert len({p.label for p in shown}) == len(shown) // 2 > 1
@@ -165,7 +164,7 @@ def test_the_same_images_stand_before_both_purifiers(images: data.Images) -> Non
     assert all(abs(p.images[1].astype(int) - p.images[0]).max() <= 77 for p in shown)
     assert heard == sorted(heard)
     assert heard[-1] == 1.0
-    again = comparison_figure.pictures(theirs, ours, images, against=against, seed=0, observe=hear)
+    again = comparison_figure.pictures(theirs, ours, images, against=against, seed=0, progress=hear)
     assert [p.readings for p in again] == [p.readings for p in shown]
 
 
@@ -174,7 +173,7 @@ def test_where_nothing_is_read_right_nothing_is_shown(images: data.Images) -> No
     wrong = data.Images(images.images, (images.labels + 1) % 10, images.classes, images.name, images.indices)
     assert (
         comparison_figure.pictures(
-            theirs, ours, wrong, against=comparison_figure.attack("mnist"), seed=0, observe=print
+            theirs, ours, wrong, against=comparison_figure.attack("mnist"), seed=0, progress=print
         )
         == []
     )
@@ -183,15 +182,11 @@ def test_where_nothing_is_read_right_nothing_is_shown(images: data.Images) -> No
 def test_reproduce_draws_the_grid_and_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(robustness, "CLASSIFIERS", {"mnist": ()})
 
-    @contextmanager
-    def unheard(title: str) -> Iterator[training.Observer]:
-        raise AssertionError(f"nothing should be trained, but {title} is")
-        yield
-
-    heard: list[Done] = []
+    heard: list[Progress] = []
     plan = Plan(images=6, datasets=("mnist",), tables=("holds",), classifier="vgg16", out=tmp_path)
-    evaluation = reproduce(plan, unheard, heard.append)
+    evaluation = reproduce(plan, heard.append)
     assert [now.done for now in heard] == sorted(now.done for now in heard)
+    assert not any(now.inside for now in heard)
     assert (tmp_path / "holds" / "mnist" / "unet" / "run.sqlite").is_file()
     assert any("apgd" in attack for attack in evaluation.settings["holds, mnist"])
     evaluation.write(tmp_path)

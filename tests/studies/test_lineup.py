@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from steelman import data, defences, models
-from steelman.evaluation.measure import Observer
+from steelman.evaluation.measure import OnProgress
 from steelman.evaluation.running.attempt_runner import AttemptRunner
 from steelman.pipeline import Pipeline
 from steelman.records import WORST, Row
@@ -17,11 +17,11 @@ from steelman.studies import all_defences
 def measured(
     entrant: all_defences.Entrant,
     images: data.Images,
-    observe: Observer = lambda now: None,
+    progress: OnProgress = lambda now: None,
     folder: Path | None = None,
 ) -> list[Row]:
     bare = models.load("mnist/cnn")
-    return all_defences.rows(entrant, images, bare=bare, seed=0, folder=folder, observe=observe)
+    return all_defences.rows(entrant, images, bare=bare, seed=0, folder=folder, progress=progress)
 
 
 @pytest.fixture(scope="module")

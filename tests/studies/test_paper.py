@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from steelman import training
 from steelman.errors import InputError
+from steelman.progress import Progress
 from steelman.records import Evaluation, read
 from steelman.studies import published
 from steelman.studies.paper import reproduce
-from steelman.studies.paper_setup import Done, Plan
+from steelman.studies.paper_setup import Plan
 
 PLAN = Plan(images=32, tables=("2", "3"))
 
 
-@contextmanager
-def unheard(title: str) -> Iterator[training.Observer]:
-    raise AssertionError(f"nothing should be trained, but {title} is")
-    yield
+def unheard(now: Progress) -> None:
+    assert now.inside is None, f"nothing should be trained, but {now.inside.title} is"
 
 
 @pytest.fixture(scope="module")
-def heard() -> list[Done]:
-    return []
-
-
-@pytest.fixture(scope="module")
-def evaluation(heard: list[Done]) -> Evaluation:
-    return reproduce(PLAN, unheard, heard.append)
+def evaluation(heard: Any) -> Evaluation:
+    found = reproduce(PLAN, heard.progress)
+    assert heard.trained == []
+    return found
 
 
 def test_every_cell_of_tables_2_and_3_is_there(evaluation: Evaluation) -> None:
@@ -80,14 +74,14 @@ def test_an_attacker_who_knows_the_purifier_is_stronger(evaluation: Evaluation) 
     assert found["adaptive"] < found["static"]
 
 
-def test_progress_rises_to_the_end(evaluation: Evaluation, heard: list[Done]) -> None:
-    assert [h.done for h in heard] == sorted(h.done for h in heard)
-    assert heard[-1].done == heard[-1].total
+def test_progress_rises_to_the_end(evaluation: Evaluation, heard: Any) -> None:
+    assert [now.done for now in heard.done] == sorted(now.done for now in heard.done)
+    assert heard.done[-1].done == heard.done[-1].total
 
 
 def test_the_same_plan_gives_the_same_figures(evaluation: Evaluation) -> None:
     plan = replace(PLAN, datasets=("mnist",), tables=("2",), protocols=("as-published", "static"))
-    again = reproduce(plan, unheard, lambda done: None)
+    again = reproduce(plan, unheard)
     before = {
         (r.defence, r.attack, r.eps, r.protocol): r.accuracy
         for r in evaluation.rows
@@ -106,19 +100,12 @@ def test_pictures_follow_an_image_and_survive_the_run_folder(evaluation: Evaluat
 
 
 @pytest.mark.slow
-def test_retraining_leaves_weights_that_are_taken_again(tmp_path: Path) -> None:
-    titles: list[str] = []
-
-    @contextmanager
-    def listening(title: str) -> Iterator[training.Observer]:
-        titles.append(title)
-        yield lambda progress: None
-
+def test_retraining_leaves_weights_that_are_taken_again(tmp_path: Path, again: Any) -> None:
     plan = Plan(
         images=16, tables=("2",), datasets=("mnist",), share=0.005, retrain=True, protocols=("static",), out=tmp_path
     )
-    reproduce(plan, listening, lambda done: None)
-    assert len(titles) == 4
-    reproduce(plan, unheard, lambda done: None)
-    with pytest.raises(InputError, match="expected weights trained on 600 images"):
-        reproduce(replace(plan, share=0.01), unheard, lambda done: None)
+    reproduce(plan, again.progress)
+    assert len(again.trained) == 4
+    reproduce(plan, unheard)
+    with pytest.raises(InputError, match="but its trained_on differ"):
+        reproduce(replace(plan, share=0.01), unheard)

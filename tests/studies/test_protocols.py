@@ -77,7 +77,7 @@ def test_a_sweep_finds_what_each_eps_finds_alone() -> None:
             y,
             (0.05, 0.3, 0.1),
             seed=0,
-            observe=lambda now, passes=passes: passes.append(now.done / now.total),
+            progress=lambda now, passes=passes: passes.append(now.done / now.total),
         )
         for eps, result in found.items():
             alone = protocol.attack("pgd", eps)(network(), x, y, mode=protocol.mode, slots=protocol.slots)

@@ -13,7 +13,8 @@ from steelman.attacks import Last, pgd
 from steelman.data import Images
 from steelman.errors import InputError
 from steelman.norms import Linf
-from steelman.training import Adversarial, Classify, Progress, Recipe, fit
+from steelman.progress import Progress
+from steelman.training import Adversarial, Classify, Recipe, fit
 from steelman.training.awp import worsened
 from steelman.training.objectives import fast, trades
 
@@ -177,7 +178,7 @@ class KilledError(Exception):
 @pytest.mark.parametrize("step", [2, 3, 5])
 def test_a_run_with_every_option_that_was_killed_goes_on_to_the_same_weights(tmp_path: Path, step: int) -> None:
     def killer(now: Progress) -> None:
-        if now.step == step:
+        if now.done == step:
             raise KilledError
 
     recipe = Recipe(epochs=2, batch_size=8, precision="fp32", swa_after=0.3, settle=2, awp=0.05, awp_after=0.2)
@@ -191,7 +192,7 @@ def test_a_run_with_every_option_that_was_killed_goes_on_to_the_same_weights(tmp
             images(),
             recipe,
             checkpoint=place,
-            observe=killer,
+            progress=killer,
             save_every=0,
         )
     fit(fresh, fast(Linf(0.1)), images(), images(), recipe, checkpoint=place)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from steelman.errors import InputError
-from steelman.training import Examples, Progress, Recipe, fit
+from steelman.progress import Progress
+from steelman.training import Examples, Recipe, fit
 
 RECIPE = Recipe(epochs=3, batch_size=8, rate=0.05, average=0.5, precision="fp32", seed=3)
 
@@ -64,11 +65,11 @@ class KilledError(Exception):
 
 
 def killer(step: int):
-    def observe(now: Progress) -> None:
-        if now.step == step:
+    def progress(now: Progress) -> None:
+        if now.done == step:
             raise KilledError
 
-    return observe
+    return progress
 
 
 def test_it_learns_and_the_same_seed_gives_the_same_weights() -> None:
@@ -87,7 +88,7 @@ def test_a_killed_run_goes_on_to_the_weights_of_an_uninterrupted_one(tmp_path: P
     history = fit(whole, Side(), Points(64, 0), Points(40, 1), RECIPE)
     place = tmp_path / "run.checkpoint"
     with pytest.raises(KilledError):
-        fit(killed, Side(), Points(64, 0), Points(40, 1), RECIPE, checkpoint=place, observe=killer(step), save_every=0)
+        fit(killed, Side(), Points(64, 0), Points(40, 1), RECIPE, checkpoint=place, progress=killer(step), save_every=0)
     fresh = nn.Sequential(*network())
     resumed = fit(fresh, Side(), Points(64, 0), Points(40, 1), RECIPE, checkpoint=place)
     assert same(weights(whole), weights(fresh))
@@ -100,7 +101,7 @@ def test_a_killed_run_goes_on_to_the_weights_of_an_uninterrupted_one(tmp_path: P
 def test_the_checkpoint_of_another_run_is_refused_and_kept(tmp_path: Path) -> None:
     place = tmp_path / "run.checkpoint"
     with pytest.raises(KilledError):
-        fit(network(), Side(), Points(64, 0), Points(9, 1), RECIPE, checkpoint=place, observe=killer(9))
+        fit(network(), Side(), Points(64, 0), Points(9, 1), RECIPE, checkpoint=place, progress=killer(9))
     before = place.read_bytes()
     with pytest.raises(InputError, match="expected a checkpoint of this run"):
         fit(network(), Side(), Points(64, 0), Points(9, 1), replace(RECIPE, rate=0.01), checkpoint=place)

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from steelman.data import Images
 from steelman.errors import InputError
 from steelman.norms import L2, Linf
-from steelman.training import Classify, Progress, Recipe, cost, fit
+from steelman.progress import Progress
+from steelman.training import Classify, Recipe, cost, fit
 from steelman.training.objectives import Free, free
 
 RECIPE = Recipe(epochs=6, batch_size=8, optimiser="sgd", rate=0.1, momentum=0.0, schedule="constant", precision="fp32")
@@ -50,7 +51,7 @@ def test_the_weights_and_the_perturbation_are_those_of_the_papers_loop() -> None
     def end(now: Progress) -> None:
         ends[:] = [parameter.detach().clone() for parameter in model.parameters()]
 
-    fit(model, objective, listed, images(), RECIPE, observe=end)
+    fit(model, objective, listed, images(), RECIPE, progress=end)
     steps = listed.asked[1:]
     assert len(steps) == 18
 
@@ -108,7 +109,7 @@ class KilledError(Exception):
 @pytest.mark.parametrize("step", [1, 4, 9, 11, 17])
 def test_a_killed_run_goes_on_to_the_weights_of_an_uninterrupted_one(tmp_path: Path, step: int) -> None:
     def killer(now: Progress) -> None:
-        if now.step == step:
+        if now.done == step:
             raise KilledError
 
     def objective() -> Free:
@@ -119,7 +120,7 @@ def test_a_killed_run_goes_on_to_the_weights_of_an_uninterrupted_one(tmp_path: P
     once, one = objective(), objective()
     fit(whole, once, images(), images(), recipe)
     with pytest.raises(KilledError):
-        fit(killed, one, images(), images(), recipe, checkpoint=place, observe=killer, save_every=0)
+        fit(killed, one, images(), images(), recipe, checkpoint=place, progress=killer, save_every=0)
     again = objective()
     fit(fresh, again, images(), images(), recipe, checkpoint=place)
     assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), fresh.state_dict().values(), strict=True))

@@ -31,8 +31,8 @@ class Tint(nn.Module):
     def forward(self, x):
         return self.tint(x).clamp(0, 1)
 
-def fit(model, classifier, data, *, recipe, checkpoint=None, device="cpu", observe=None, steps=1):
-    how = {"checkpoint": checkpoint, "device": device, "observe": observe}
+def fit(model, classifier, data, *, recipe, checkpoint=None, device="cpu", progress=None, steps=1):
+    how = {"checkpoint": checkpoint, "device": device, "progress": progress}
     return training.purifier(model, classifier, data, name="tint", recipe=recipe, steps=steps, **how)
 
 way = training.PurifierTraining(Tint, fit, training.Recipe(epochs=2))

@@ -160,7 +160,7 @@ def test_a_killed_training_ends_with_the_weights_of_an_uninterrupted_one(tmp_pat
     torch.manual_seed(2)
     fit(whole, objective, images(40), images(6), replace(RECIPE, epochs=2))
     digests.append(weights.digest(whole))
-    for observe in (kill, None):
+    for progress in (kill, None):
         torch.manual_seed(0)
         part = Rivals(gan(), width=4)
         try:
@@ -171,7 +171,7 @@ def test_a_killed_training_ends_with_the_weights_of_an_uninterrupted_one(tmp_pat
                 images(6),
                 replace(RECIPE, epochs=2),
                 checkpoint=tmp_path / "c",
-                observe=observe,
+                progress=progress,
             )
         except KilledError:
             continue

@@ -18,7 +18,6 @@ from steelman.attacks.deepfool import deepfool
 from steelman.attacks.ead import ead
 from steelman.attacks.engine.estimators import averaged, blurred, borrowed, exact
 from steelman.attacks.engine.goals import Break, Confident, Finds, Last, Nearest, Worst
-from steelman.attacks.engine.loop import Progress
 from steelman.attacks.engine.problem import Asks, Probe, Problem, Rule
 from steelman.attacks.engine.schedules import Fixed, OfEps, at_blocks, at_corner, at_given, at_input, at_random
 from steelman.attacks.estimates import estimated, nes, spsa
@@ -56,7 +55,6 @@ __all__ = [
     "OfEps",
     "Probe",
     "Problem",
-    "Progress",
     "Result",
     "Rule",
     "Settling",

@@ -24,6 +24,7 @@ from steelman.attacks.settings import largest
 from steelman.errors import InputError
 from steelman.losses import Loss, cross_entropy
 from steelman.precision import is_half
+from steelman.progress import OnProgress, takes_observe
 from steelman.streams import Streams
 from steelman.threat import Threat
 from steelman.victim import Mode, Victim, check
@@ -77,6 +78,7 @@ class Attack(Single):
         steps: int = getattr(self.rule, "steps", 1)
         return steps * self.restarts * guide_of(self.loss).targets(classes)
 
+    @takes_observe
     def __call__(
         self,
         model: Callable[[Tensor], Tensor],
@@ -91,7 +93,7 @@ class Attack(Single):
         memory: int = MEMORY,
         mode: Mode = "eval",
         precision: str = "fp32",
-        observe: loop.Observer | None = None,
+        progress: OnProgress | None = None,
     ) -> Result:
         """Returns what the attack found, on the device of x.
 
@@ -138,17 +140,17 @@ class Attack(Single):
                 room = bounded(room, make(precision=number), clean, labels, memory)
             if slots == "timed":
                 room = timed(make(precision=number), clean, labels, 4 * room)
-            tally = self._run(make(precision=number), problem, room, observe).tally
+            tally = self._run(make(precision=number), problem, room, progress).tally
             if half:
                 tally = self._confirmed(tally, make, problem, room)
         broken = tally.margin > 0
         by = torch.where(broken & ~tally.natural, 0, -1)
         return Result(tally.x, broken, tally.natural, tally.margin, tally.distance, tally.forwards, tally.backwards, by)
 
-    def _run(self, victim: Victim, problem: Problem, slots: int, observe: loop.Observer | None) -> Oracle:
+    def _run(self, victim: Victim, problem: Problem, slots: int, progress: OnProgress | None) -> Oracle:
         with victim:
             oracle = self._oracle(victim, problem, slots)
-            loop.run(self.rule, oracle, guide=guide_of(self.loss), restarts=self.restarts, observe=observe)
+            loop.run(self.rule, oracle, guide=guide_of(self.loss), restarts=self.restarts, progress=progress)
         return oracle
 
     def _oracle(self, victim: Victim, problem: Problem, slots: int) -> Oracle:

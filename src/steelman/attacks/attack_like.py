@@ -11,10 +11,10 @@ from torch import Tensor
 
 from steelman.attacks.engine.estimators import Estimator
 from steelman.attacks.engine.goals import Finds, Goal, Worst
-from steelman.attacks.engine.loop import Observer
 from steelman.attacks.engine.problem import Asks
 from steelman.keys import key_of
 from steelman.norms import Radius
+from steelman.progress import OnProgress
 from steelman.threat import Threat
 from steelman.victim import Mode
 
@@ -87,7 +87,7 @@ class AttackLike(Protocol):
         slots: int | Literal["timed"] | None = None,
         mode: Mode = "eval",
         precision: str = "fp32",
-        observe: Observer | None = None,
+        progress: OnProgress | None = None,
     ) -> Result:
         """Returns what it found; arguments and errors as of an `Attack`. What it does not know it may ignore."""
         ...

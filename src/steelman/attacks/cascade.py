@@ -14,12 +14,12 @@ from steelman.attacks.attack import Attack
 from steelman.attacks.attack_like import AttackLike, Result
 from steelman.attacks.engine.estimators import Estimator
 from steelman.attacks.engine.goals import Finds, Goal, Worst
-from steelman.attacks.engine.loop import Observer, Progress
 from steelman.attacks.engine.problem import Asks, put, take
 from steelman.attacks.steepest import pgd
 from steelman.errors import InputError
 from steelman.keys import key_of
 from steelman.norms import Radius
+from steelman.progress import OnProgress, Progress, takes_observe
 from steelman.threat import Threat
 from steelman.victim import Victim
 
@@ -108,6 +108,7 @@ class Cascade:
         """Returns PGD with every step taken: a cascade of gradients stops at what only just breaks the classifier."""
         return pgd(self.threat).with_goal(Worst()) if self.asks is Asks.GRADIENTS else self.with_goal(Worst())
 
+    @takes_observe
     def __call__(
         self,
         model: Callable[[Tensor], Tensor],
@@ -116,7 +117,7 @@ class Cascade:
         *,
         seed: int = 0,
         indices: Tensor | None = None,
-        observe: Observer | None = None,
+        progress: OnProgress | None = None,
         **settings: Any,
     ) -> Result:
         """Returns the worst case of all attacks for each sample, `by` saying which attack broke it.
@@ -138,14 +139,14 @@ class Cascade:
                 ids = left.nonzero().squeeze(1)
                 if not len(ids):
                     continue
-            hear = None if observe is None else _relayed(observe, worst, len(ids), at, len(self.attacks))
+            told = None if progress is None else _relayed(progress, worst, len(ids), at, len(self.attacks))
             begun: dict[str, Any] = {
                 key: value[ids] if isinstance(value, Tensor) else value for key, value in settings.items()
             }
             if worst is not None and self.carried:
                 begun["begin"] = worst.x[ids]
             found = _on(attack, ids)(
-                model, x[ids], y[ids], seed=seed + 7919 * at, indices=indices[ids], observe=hear, **begun
+                model, x[ids], y[ids], seed=seed + 7919 * at, indices=indices[ids], progress=told, **begun
             )
             found = found._replace(by=torch.where(found.by >= 0, at, -1))
             worst = found if worst is None else _joined(worst, found, ids, attack.goal)
@@ -200,13 +201,13 @@ def _joined(worst: Result, found: Result, ids: Tensor, goal: Goal) -> Result:
     return worst
 
 
-def _relayed(observe: Observer, worst: Result | None, left: int, at: int, of: int) -> Observer:
+def _relayed(progress: OnProgress, worst: Result | None, left: int, at: int, of: int) -> OnProgress:
     """Tells of all samples, when attack `at` of several is on those left; done is measured in attacks."""
     total = left if worst is None else len(worst.broken)
     broken = 0 if worst is None else int(worst.broken.sum())
 
     def hear(now: Progress) -> None:
-        through = (at + (now.done / max(1, now.total))) / of
-        observe(Progress(round(through * total), total, broken + now.broken))
+        through = (at + now.share) / of
+        progress(Progress(round(through * total), total, broken=broken + now.broken))
 
     return hear

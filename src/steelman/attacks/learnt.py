@@ -13,10 +13,10 @@ from steelman.attacks.attack import Attack, found_by
 from steelman.attacks.attack_like import Result, Single
 from steelman.attacks.engine.estimators import Estimator, exact
 from steelman.attacks.engine.goals import Break, Finds, Goal, Worst
-from steelman.attacks.engine.loop import Observer
 from steelman.attacks.engine.oracle import Oracle
 from steelman.attacks.engine.problem import Asks, Problem
 from steelman.errors import InputError
+from steelman.progress import OnProgress, takes_observe
 from steelman.streams import Streams
 from steelman.threat import Threat
 from steelman.victim import Mode, Victim, check
@@ -85,6 +85,7 @@ class Universal(Single):
         """What its goal says; outside every ball where any change will do and the radius is infinite."""
         return found_by(self.goal, self.threat)
 
+    @takes_observe
     def __call__(
         self,
         model: Callable[[Tensor], Tensor],
@@ -95,7 +96,7 @@ class Universal(Single):
         indices: Tensor | None = None,
         slots: int | Literal["timed"] | None = None,
         mode: Mode = "eval",
-        observe: Observer | None = None,
+        progress: OnProgress | None = None,
         **settings: Any,
     ) -> Result:
         """Returns what the change that is learnt on these images does to them; the cost of learning is in it.
@@ -104,7 +105,7 @@ class Universal(Single):
         """
         change, forwards, backwards = self._learn(model, x, y, seed, indices, slots, mode)
         judge = self.showing(change)
-        found = judge(model, x, y, seed=seed, indices=indices, slots=slots, mode=mode, observe=observe, **settings)
+        found = judge(model, x, y, seed=seed, indices=indices, slots=slots, mode=mode, progress=progress, **settings)
         return found._replace(forwards=found.forwards + forwards, backwards=found.backwards + backwards)
 
     def learnt(

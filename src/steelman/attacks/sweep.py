@@ -10,9 +10,9 @@ from torch import Tensor
 
 from steelman.attacks.attack_like import AttackLike, Result
 from steelman.attacks.engine.goals import Finds
-from steelman.attacks.engine.loop import Observer, Progress
 from steelman.attacks.engine.problem import put
 from steelman.errors import InputError
+from steelman.progress import OnProgress, part
 
 
 def sweep(
@@ -24,7 +24,7 @@ def sweep(
     *,
     own: bool = False,
     indices: Tensor | None = None,
-    observe: Observer | None = None,
+    progress: OnProgress | None = None,
     **settings: Any,
 ) -> dict[float, Result]:
     """Returns the result of an attack at each radius, the smallest first: the points of a worst-case curve.
@@ -40,12 +40,12 @@ def sweep(
         raise InputError("expected at least one eps, got none")
     indices = torch.arange(len(x), device=x.device) if indices is None else indices.to(x.device)
     if own:
-        every = ((at, eps, _relayed(observe, at, len(radii))) for at, eps in enumerate(radii))
-        return {eps: attack.at(eps)(model, x, y, indices=indices, observe=hear, **settings) for at, eps, hear in every}
+        every = ((at, eps, part(progress, at, len(radii))) for at, eps in enumerate(radii))
+        return {eps: attack.at(eps)(model, x, y, indices=indices, progress=told, **settings) for at, eps, told in every}
     if attack.finds is Finds.NEAREST:
-        whole = attack.at(radii[-1])(model, x, y, indices=indices, observe=observe, **settings)
+        whole = attack.at(radii[-1])(model, x, y, indices=indices, progress=progress, **settings)
         return {eps: _within(whole, x, eps, attack, first=eps == radii[0]) for eps in radii}
-    return _climb(attack, model, x, y, radii, indices, observe, settings)
+    return _climb(attack, model, x, y, radii, indices, progress, settings)
 
 
 def _climb(
@@ -55,7 +55,7 @@ def _climb(
     y: Tensor,
     radii: list[float],
     indices: Tensor,
-    observe: Observer | None,
+    progress: OnProgress | None,
     settings: dict[str, Any],
 ) -> dict[float, Result]:
     found: dict[float, Result] = {}
@@ -68,8 +68,8 @@ def _climb(
             known = Result(*(field.clone() for field in known))
         if len(ids):
             begun = settings if known is None else settings | {"begin": known.x[ids]}
-            hear = _relayed(observe, at, len(radii))
-            here = attack.at(eps)(model, x[ids], y[ids], indices=indices[ids], observe=hear, **begun)
+            told = part(progress, at, len(radii))
+            here = attack.at(eps)(model, x[ids], y[ids], indices=indices[ids], progress=told, **begun)
             if known is None:
                 known = here
             else:
@@ -93,9 +93,3 @@ def _within(whole: Result, x: Tensor, eps: float, attack: AttackLike, *, first: 
         backwards=whole.backwards * cost,
         by=torch.where(inside, whole.by, -1),
     )
-
-
-def _relayed(observe: Observer | None, at: int, of: int) -> Observer | None:
-    if observe is None:
-        return None
-    return lambda now: observe(Progress(at * now.total + now.done, of * now.total, now.broken))

@@ -17,12 +17,12 @@ from steelman.bounds.region import Region, region
 from steelman.bounds.rules import ruled
 from steelman.errors import InputError, unknown
 from steelman.norms import Ball
+from steelman.progress import OnProgress, Progress
 from steelman.threat import Threat
 
 Model = Callable[[Tensor], Tensor]
 Set = Threat | Ball | float | Tensor
 Method = Literal["ibp", "crown-ibp", "crown"]
-Observer = Callable[[int, int], None]
 
 METHODS: dict[str, tuple[bool, bool]] = {"ibp": (False, False), "crown-ibp": (False, True), "crown": (True, True)}
 """Each method by name, the cheapest first: whether boxes are tightened, whether the answer is bounded to the image."""
@@ -120,13 +120,13 @@ def certify(
     *,
     methods: Sequence[str] = ("ibp", "crown-ibp", "crown"),
     batch: int = 32,
-    observe: Observer | None = None,
+    progress: OnProgress | None = None,
 ) -> Certificates:
     """Returns which samples no image of the set can turn, each by the first method that certifies it.
 
     methods: of METHODS, the cheapest first; each runs on what the ones before it left open.
     batch: how many images are bounded together, which decides nothing but memory and time.
-    observe: is told after every batch how many samples are through, and of how many.
+    progress: hears after every batch how many samples are through.
     A sample that the network misclassifies or that ties is not certified. The rest is as in `interval`.
     """
     for method in methods:
@@ -151,8 +151,8 @@ def certify(
             for index in rest[found < 0].tolist():
                 by[index] = method
             rest = rest[~(found < 0)]
-        if observe is not None:
-            observe(min(start + batch, len(x)), len(x))
+        if progress is not None:
+            progress(Progress(min(start + batch, len(x)), len(x)))
     return Certificates(margin < 0, margin, tuple(by))
 
 

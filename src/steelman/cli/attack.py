@@ -56,7 +56,7 @@ def run(spec: RunSpec, *, listing: bool, target: int | None, png: int, trust_cod
     import numpy as np
     import torch
 
-    from steelman.cli.console import attacking, console
+    from steelman.cli.console import console, following
     from steelman.device import device
     from steelman.evaluation.measure import on
     from steelman.files import put_bytes, writable
@@ -80,8 +80,8 @@ def run(spec: RunSpec, *, listing: bool, target: int | None, png: int, trust_cod
         goals, truth = torch.full_like(y, target), y
     out, seed = spec.run.out, spec.run.seed
     writable(out)
-    with attacking(f"{attack.name} on {images.name}") as observe:
-        result = attack(model, x, goals, truth=truth, seed=seed, indices=images.indices, observe=observe)
+    with following(f"{attack.name} on {images.name}") as progress:
+        result = attack(model, x, goals, truth=truth, seed=seed, indices=images.indices, progress=progress)
     content = BytesIO()
     np.savez_compressed(
         content,

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +63,7 @@ def run(
     import time
 
     from steelman.attacks.settings import count, fraction
-    from steelman.cli.console import console
+    from steelman.cli.console import console, following
     from steelman.defences import Smoothed, guard
     from steelman.device import device
     from steelman.evaluation.measure import on
@@ -94,7 +92,7 @@ def run(
     writable(out)
     reseed(seed, x.device)  # for a defence that draws by itself
     started = time.monotonic()
-    with _certifying(f"certifying on {images.name}") as observe, in_precision(precision, x.device):
+    with following(f"certifying on {images.name}") as progress, in_precision(precision, x.device):
         certificate = smoothed.certify(
             x,
             n0=n0,
@@ -103,7 +101,7 @@ def run(
             seed=seed,
             indices=images.indices,
             batch=sampling["batch_size"],
-            observe=observe,
+            progress=progress,
         )
     settings = {
         "data": images.dataset,
@@ -182,13 +180,3 @@ def _show(result: dict[str, object], name: str) -> None:
         f"abstained on {result['abstained']} of {settings['images']} images; "
         f"mean certified radius {result['average_radius']:.3f}"
     )
-
-
-@contextmanager
-def _certifying(title: str) -> Iterator[Callable[[int, int], None]]:
-    """An observer for certificates."""
-    from steelman.cli.console import bars
-
-    with bars(title) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda done, of: progress.update(task, total=of, completed=done)

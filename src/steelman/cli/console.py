@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
-from steelman import attacks, training
-from steelman.evaluation.running.runner import Now
+from steelman.progress import OnProgress, Progress
 from steelman.records import Evaluation
 from steelman.report import summary, tables, write_html
-from steelman.studies.paper_setup import Done
 
 console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 140)
 
@@ -28,84 +27,50 @@ def command_line() -> str:
 
 
 @contextmanager
-def bars(title: str) -> Iterator[Progress]:
-    """A progress display with elapsed and remaining time, on a terminal; quiet lines elsewhere."""
-    with Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
+def following(title: str) -> Iterator[OnProgress]:
+    """Who hears of a piece of work and shows it: bars with the time that remains, and a line for what is finished.
+
+    Away from a terminal, a line for every tenth.
+    """
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+    with Bars(
+        *columns,
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
         console=console,
         disable=not console.is_terminal,
-    ) as progress:
+    ) as bars:
         if not console.is_terminal:
             console.print(title)
-        yield progress
+        whole, parts = _Shown(bars, title), dict[str, _Shown]()
+
+        def hear(now: Progress) -> None:
+            whole.show(now)
+            if now.inside is not None:
+                named = now.inside.title
+                parts.setdefault(named, _Shown(bars, named)).show(now.inside)
+
+        yield hear
 
 
-@contextmanager
-def fitting(title: str) -> Iterator[training.Observer]:
-    """An observer for a training that shows a bar, and a line for every epoch."""
-    with bars(title) as progress:
-        task = progress.add_task(title, total=None)
-        told = 0
+class _Shown:
+    """One bar, and how much of its work has been printed."""
 
-        def observe(now: training.Progress) -> None:
-            nonlocal told
-            progress.update(task, total=now.steps, completed=now.step)
-            for epoch in now.history[told:]:
-                scores = ", ".join(f"{name} {value:.4f}" for name, value in epoch.scores.items())
-                progress.console.print(f"epoch {epoch.epoch}: loss {epoch.loss:.4f}, {scores} ({epoch.seconds:.0f} s)")
-            told = len(now.history)
+    def __init__(self, bars: Bars, title: str) -> None:
+        self.bars, self.title, self.task = bars, title, bars.add_task(title, total=None)
+        self.tenths = self.notes = 0
 
-        yield observe
-
-
-@contextmanager
-def attacking(title: str) -> Iterator[Callable[[attacks.Progress], None]]:
-    """An observer for one attack."""
-    with bars(title) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda now: progress.update(
-            task, total=now.total, completed=now.done, description=f"{title}: {now.broken} broken"
-        )
-
-
-@contextmanager
-def evaluating(title: str) -> Iterator[Callable[[Now], None]]:
-    """An observer for an evaluation: all its attacks as one bar; away from a terminal, a line for every tenth."""
-    with bars(title) as progress:
-        task = progress.add_task(title, total=None)
-        told = 0
-
-        def observe(now: Now) -> None:
-            nonlocal told
-            share = (now.at + now.progress.done / max(1, now.progress.total)) / now.of
-            progress.update(task, total=1.0, completed=share, description=f"{title}: {now.title}")
-            if not console.is_terminal and int(10 * share) > told:
-                told = int(10 * share)
-                console.print(f"{share:4.0%} {now.title}")
-
-        yield observe
-
-
-@contextmanager
-def measuring(title: str) -> Iterator[Callable[[Done], None]]:
-    """An observer for a study: every cell by its cost."""
-    with bars(title) as progress:
-        task = progress.add_task(title, total=None)
-        told = ""
-
-        def observe(now: Done) -> None:
-            nonlocal told
-            progress.update(task, total=now.total, completed=now.done, description=now.title)
-            if not console.is_terminal and now.title != told:
-                console.print(f"{now.done / now.total:4.0%} {now.title}")
-                told = now.title
-
-        yield observe
+    def show(self, now: Progress) -> None:
+        words = [f": {now.title}" if now.title not in ("", self.title) else "", f", {now.broken} broken"]
+        said = self.title + words[0] + words[1] * bool(now.broken)
+        self.bars.update(self.task, total=now.total, completed=now.done, description=said)
+        for note in now.notes[self.notes :]:
+            self.bars.console.print(note)
+        self.notes = max(self.notes, len(now.notes))
+        if not console.is_terminal and int(10 * now.share) > self.tenths:
+            self.tenths = int(10 * now.share)
+            console.print(f"{now.share:4.0%} {now.title or self.title}")
 
 
 def finish(evaluation: Evaluation, folder: Path) -> None:

@@ -147,8 +147,7 @@ def _asked(given: list[str] | None, bench: _Bench) -> list[str]:
 
 
 def _detectors(asked: list[str], bench: _Bench, out: Path, **fitted: Any) -> dict[str, nn.Module]:
-    from steelman.cli.console import console
-    from steelman.cli.console import fitting as shown
+    from steelman.cli.console import console, following
     from steelman.defences import detectors
     from steelman.training import detector, named
 
@@ -158,12 +157,12 @@ def _detectors(asked: list[str], bench: _Bench, out: Path, **fitted: Any) -> dic
         if Path(name).is_file():
             found[Path(name).stem] = detectors.load(name, bench.classifier, bench.purifier).to(bench.device)
             continue
-        with shown(f"fitting {name}") as observe:
+        with following(f"fitting {name}") as progress:
             material = material or fitting.prepared(bench.data, bench.classifier, bench.seed, bench.device, **fitted)
             how: dict[str, Any] = {
                 "purifier": bench.purifier,
                 "recipe": named("detector", seed=bench.seed),
-                "observe": observe,
+                "progress": progress,
             }
             kind = detectors.catalogue.resolve(name, code=True)
             trained = detector(kind, bench.classifier, bench.data, material, device=bench.device, **how)
@@ -190,10 +189,15 @@ def _made(
     given: tuple[Tensor, Tensor],
     images: Images,
 ) -> Tensor:
-    from steelman.cli.console import attacking
+    from steelman.cli.console import following
 
-    with attacking(name) as observe:
+    with following(name) as progress:
         result = attack(
-            classifier, *given, seed=seed, indices=images.indices.to(given[0].device), precision="auto", observe=observe
+            classifier,
+            *given,
+            seed=seed,
+            indices=images.indices.to(given[0].device),
+            precision="auto",
+            progress=progress,
         )
     return result.x

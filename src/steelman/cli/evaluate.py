@@ -35,7 +35,7 @@ def add(command: argparse.ArgumentParser) -> None:
 
 def run(spec: RunSpec, *, fresh: bool, trust_code: bool) -> int:
     """Evaluates, prints what was found and writes the run folder."""
-    from steelman.cli.console import command_line, console, evaluating, finish
+    from steelman.cli.console import command_line, console, finish, following
     from steelman.device import device
     from steelman.evaluation import checks
     from steelman.evaluation.evaluate import evaluate
@@ -55,7 +55,7 @@ def run(spec: RunSpec, *, fresh: bool, trust_code: bool) -> int:
     writable(out)
     if (out / FILE).exists() and not fresh:
         console.print(f"going on with the run in {out}")
-    with evaluating(f"evaluating on {test.name}") as observe:
+    with following(f"evaluating on {test.name}") as progress:
         evaluation = evaluate(
             pipeline,
             test,
@@ -72,7 +72,7 @@ def run(spec: RunSpec, *, fresh: bool, trust_code: bool) -> int:
             folder=out,
             fresh=fresh,
             about={"command": command_line(), "config": spec.to_toml()},
-            progress=observe,
+            progress=progress,
         )
     finish(evaluation, out)
     return 0

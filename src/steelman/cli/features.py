@@ -40,7 +40,7 @@ def add(command: argparse.ArgumentParser) -> None:
 
 def run(spec: RunSpec, *, layers: list[str] | None, listing: bool, pictures: int, trust_code: bool) -> int:
     """Attacks, draws and writes; or lists the layers."""
-    from steelman.cli.console import attacking, console, finish
+    from steelman.cli.console import console, finish, following
     from steelman.device import device
     from steelman.evaluation import measure
     from steelman.evaluation.features import answers, feature_maps
@@ -70,8 +70,8 @@ def run(spec: RunSpec, *, layers: list[str] | None, listing: bool, pictures: int
     answers(model, x[:1], layers)
     seed, out = spec.run.seed, spec.run.out
     writable(out)
-    with attacking(f"{attack.name} on {images.name}") as observe:
-        result = attack(model, x, y, seed=seed, indices=images.indices, observe=observe)
+    with following(f"{attack.name} on {images.name}") as progress:
+        result = attack(model, x, y, seed=seed, indices=images.indices, progress=progress)
     name = spec.pipeline.model or "cnn"
     called: dict[str, Any] = {
         "classifier": name,

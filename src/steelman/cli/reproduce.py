@@ -79,7 +79,7 @@ def run(
 
     asked: what a plan takes as it was said.
     """
-    from steelman.cli.console import finish, fitting, measuring
+    from steelman.cli.console import finish, following
     from steelman.device import device
     from steelman.files import writable
     from steelman.studies.paper import reproduce
@@ -106,8 +106,8 @@ def run(
         **asked,
     )
     writable(plan.out)
-    with measuring("measuring") as observe:
-        evaluation = reproduce(plan, fitting, observe)
+    with following("measuring") as progress:
+        evaluation = reproduce(plan, progress)
     finish(evaluation, plan.out)
     return 0
 

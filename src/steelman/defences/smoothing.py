@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -11,12 +10,12 @@ from scipy.special import betainc, betaincinv, ndtri
 from torch import Tensor, nn
 
 from steelman.errors import InputError
+from steelman.progress import OnProgress, Progress
 from steelman.streams import Streams
 
 ABSTAINED = -1
 """The class of an image of which nothing can be said with the confidence asked for."""
 
-Observer = Callable[[int, int], None]
 """Hears (done, of) in noisy copies."""
 
 
@@ -81,7 +80,7 @@ class Smoothed(nn.Module):
         seed: int = 0,
         indices: Tensor | None = None,
         batch: int = 1000,
-        observe: Observer | None = None,
+        progress: OnProgress | None = None,
     ) -> Tensor:
         """Returns (N,), int64: the smoothed class of each image, or ABSTAINED where two classes are too near.
 
@@ -92,7 +91,7 @@ class Smoothed(nn.Module):
         Source: Cohen et al. 2019, section 3.2.1 (PREDICT).
         """
         self._check(alpha, n=n, batch=batch)
-        votes = self._votes(x, n, _streams(x, indices, seed).derive("prediction"), batch, observe)
+        votes = self._votes(x, n, _streams(x, indices, seed).derive("prediction"), batch, progress)
         most, classes = votes.topk(2, dim=1)
         first, second = most.cpu().double().numpy().T
         # two-sided: of so many throws a fair coin shows heads, or tails, so often or more
@@ -109,7 +108,7 @@ class Smoothed(nn.Module):
         seed: int = 0,
         indices: Tensor | None = None,
         batch: int = 1000,
-        observe: Observer | None = None,
+        progress: OnProgress | None = None,
     ) -> Certificate:
         """Returns the smoothed class of each image and the radius within which it is certain.
 
@@ -124,11 +123,11 @@ class Smoothed(nn.Module):
         streams = _streams(x, indices, seed)
         of = len(x) * (n0 + n)
 
-        def tell(before: int) -> Observer | None:
-            return None if observe is None else lambda done, _: observe(before + done, of)
+        def after(before: int) -> OnProgress | None:
+            return None if progress is None else lambda now: progress(Progress(before + now.done, of))
 
-        chosen = self._votes(x, n0, streams.derive("selection"), batch, tell(0)).argmax(1)
-        votes = self._votes(x, n, streams.derive("estimation"), batch, tell(len(x) * n0))
+        chosen = self._votes(x, n0, streams.derive("selection"), batch, after(0)).argmax(1)
+        votes = self._votes(x, n, streams.derive("estimation"), batch, after(len(x) * n0))
         agree = votes.gather(1, chosen[:, None]).squeeze(1)
         lower = lower_bound(agree, n, alpha)
         certain = lower > 0.5
@@ -136,7 +135,7 @@ class Smoothed(nn.Module):
         return Certificate(torch.where(certain, chosen, ABSTAINED), radius, lower)
 
     @torch.no_grad()
-    def _votes(self, x: Tensor, n: int, streams: Streams, batch: int, observe: Observer | None) -> Tensor:
+    def _votes(self, x: Tensor, n: int, streams: Streams, batch: int, progress: OnProgress | None) -> Tensor:
         """(N, K), int64: how many of n noisy copies of each image the model classifies as each class."""
         votes, of = torch.zeros(len(x), 0, dtype=torch.int64, device=x.device), len(x) * n
         for start in range(0, of, batch):
@@ -147,8 +146,8 @@ class Smoothed(nn.Module):
             if not votes.shape[1]:
                 votes = votes.new_zeros(len(x), logits.shape[1])
             votes.index_put_((image, logits.argmax(1)), torch.ones_like(image), accumulate=True)
-            if observe is not None:
-                observe(start + len(place), of)
+            if progress is not None:
+                progress(Progress(start + len(place), of))
         return votes
 
     def _read(self, copies: Tensor, noise: Tensor) -> Tensor:

@@ -20,11 +20,12 @@ from steelman.evaluation.pictures import pictured
 from steelman.evaluation.planning.attacker import Attacker, probe_pipeline
 from steelman.evaluation.planning.threat_groups import ThreatGroup, threat_groups
 from steelman.evaluation.running.attempt_runner import AttemptRunner
-from steelman.evaluation.running.runner import Observer, Runner
+from steelman.evaluation.running.runner import Runner
 from steelman.evaluation.storing.assembly import build_records
 from steelman.evaluation.storing.identity import digests, identity
 from steelman.evaluation.storing.store import Store
 from steelman.pipeline import Pipeline, wrapped
+from steelman.progress import OnProgress
 from steelman.records import Check, Evaluation, build
 
 DEFAULT = EvaluationOptions()
@@ -41,7 +42,7 @@ def evaluate(
     folder: Path | str | None = None,
     fresh: bool = False,
     about: Mapping[str, Any] | None = None,
-    progress: Observer | None = None,
+    progress: OnProgress | None = None,
 ) -> Evaluation:
     """Returns what a pipeline keeps under attack, and whether that figure can be trusted, as records.
 

@@ -6,13 +6,14 @@ import warnings
 from collections.abc import Callable
 from dataclasses import fields
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from torch import nn
 
 from steelman.data import Images
 from steelman.evaluation.options import Defended, EvaluationOptions
 from steelman.pipeline import wrapped
+from steelman.progress import OnProgress, Progress
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,6 +32,8 @@ def takes_former(evaluate: Callable[P, R]) -> Callable[P, R]:
         if former:
             warnings.warn(_instead(former), DeprecationWarning, stacklevel=2)
             named = {_RENAMED.get(name, name): value for name, value in named.items()}
+            if "observe" in former:
+                named["progress"] = _observed(named["progress"])
             named |= dict(zip(("pipeline", "data", "attacks"), given, strict=False))
             about = {name: named.pop(name) for name in former if name in _NAMES}
             chosen = {name: named.pop(name) for name in former if name in _OPTIONS}
@@ -48,6 +51,23 @@ def _named(
     label = defence or ("none" if undefended is None else "defended")
     pipeline = wrapped(model, undefended, classes=data.classes, input_shape=data.shape, name=name, defence=label)
     return pipeline if undefended is None else Defended(pipeline, undefended)
+
+
+class Now(NamedTuple):
+    """What an observer heard: which piece of work is running, as one of how many, and how far it is."""
+
+    title: str
+    at: int
+    of: int
+    progress: Progress
+
+
+def _observed(observe: Callable[[Now], None]) -> OnProgress:
+    def hear(now: Progress) -> None:
+        at = min(int(now.done), int(now.total) - 1)
+        observe(Now(now.title, at, int(now.total), Progress(now.done - at, 1, broken=now.broken)))
+
+    return hear
 
 
 def _instead(former: list[str]) -> str:

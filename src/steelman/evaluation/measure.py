@@ -5,21 +5,17 @@ from __future__ import annotations
 import platform
 import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from steelman.attacks import Progress
 from steelman.data import Images
 from steelman.evaluation.intervals import clopper_pearson
 from steelman.records import Protocol, Row
 from steelman.version import VERSION
 from steelman.victim import Abstention, Mode, Victim
-
-Observer = Callable[[Progress], None]
 
 
 def probabilities(
@@ -72,11 +68,6 @@ def is_random(model: nn.Module, x: Tensor, y: Tensor) -> bool:
     x, y = x[:32], y[:32]
     with Victim(model, device=x.device) as victim:
         return not torch.equal(victim.logits(x, y), victim.logits(x, y))
-
-
-def part(observe: Observer, at: int, of: int) -> Observer:
-    """Returns an observer for one of several equal parts, which tells another how far the whole is."""
-    return lambda now: observe(Progress(at * now.total + now.done, of * now.total, now.broken))
 
 
 def on(model: nn.Module, images: Images) -> tuple[Tensor, Tensor]:

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from steelman.attacks import AttackLike, Worst
 from steelman.data import Images
-from steelman.evaluation.measure import Observer, on, probabilities
+from steelman.evaluation.measure import on, probabilities
 from steelman.evaluation.planning.attacker import probe_pipeline
 from steelman.evaluation.planning.attempts import attempts
 from steelman.evaluation.storing.journal import StepKind
 from steelman.evaluation.storing.store import Store
 from steelman.pipeline import Pipeline
+from steelman.progress import OnProgress
 from steelman.records import Case, Fate, Picture, Protocol, Sample
 from steelman.victim import Victim
 
@@ -48,13 +49,13 @@ def picture(
 
 
 def made_on(
-    pipeline: nn.Module, images: Images, attack: AttackLike, *, seed: int, observe: Observer | None = None
+    pipeline: nn.Module, images: Images, attack: AttackLike, *, seed: int, progress: OnProgress | None = None
 ) -> Tensor:
     """Returns (N, *S): what an attack makes of images who knows the pipeline, to its worst, along the best path."""
     x, y = on(pipeline, images)
     attacker = probe_pipeline(pipeline, x, y, seed=seed)
     made = next(attempts(attacker, [attack.with_goal(Worst())]))
-    return made(attacker, x, y, indices=images.indices, seed=seed, observe=observe).x
+    return made(attacker, x, y, indices=images.indices, seed=seed, progress=progress).x
 
 
 def _pixels(x: Tensor) -> NDArray[np.uint8]:

@@ -19,13 +19,13 @@ from steelman.evaluation import measure
 from steelman.evaluation.options import Defended
 from steelman.norms import Linf
 from steelman.pipeline import Pipeline
+from steelman.progress import OnProgress, Progress, inside
 from steelman.records import WORST, Evaluation, Protocol, Row
 from steelman.report.formatting import duration
 from steelman.studies import ablation_setup
 from steelman.studies.ablation_setup import AblationPlan, AblationSetup
 from steelman.studies.ablation_variants import BASE, VARIANTS, Variant
 from steelman.studies.measured import attacked
-from steelman.studies.paper_setup import Done, Watch
 from steelman.studies.presentation import presentation
 from steelman.studies.published import DEFENDED
 
@@ -50,12 +50,12 @@ class _Entry:
     pipeline: nn.Module
 
 
-def ablate(plan: AblationPlan, watch: Watch, observe: Callable[[Done], None]) -> Evaluation:
+def ablate(plan: AblationPlan, progress: OnProgress) -> Evaluation:
     """Returns the accuracies of the bare classifier and of each variant before it: clean, static and adaptive.
 
     Variants are trained and attacked one by one, into the run folder; the next time, what is there is taken from there,
     and a training that was killed goes on.
-    watch: opens an observer for each training.  observe: hears of every attack.
+    progress: hears of every attack, and of each training inside it.
     Raises InputError for a data set or a variant that it does not know, and for weights made in another way.
     """
     started = time.monotonic()
@@ -66,13 +66,15 @@ def ablate(plan: AblationPlan, watch: Watch, observe: Callable[[Done], None]) ->
     for at, one in enumerate((None, *listed)):
         entry = _Entry("none", "none", "", bench.bare)
         if one is not None:
-            observe(Done(at, total, f"{plan.dataset}, {one.name}: training"))
-            pipeline, seconds[one.name] = ablation_setup.trained(plan, one, bench, watch)
+            now = Progress(at, total, f"{plan.dataset}, {one.name}: training")
+            progress(now)
+            training = inside(progress, now, f"{one.name}, on {plan.dataset}")
+            pipeline, seconds[one.name] = ablation_setup.trained(plan, one, bench, training)
             entry = _Entry(one.key, one.name, f"{one.says} Trained in {duration(seconds[one.name])}.", pipeline)
         title = f"{plan.dataset}, {entry.name}: attacks"
-        observe(Done(at, total, title))
-        rows += _rows(plan, bench, oblivious, entry, _relay(observe, at, total, title))
-    observe(Done(total, total, "done"))
+        progress(Progress(at, total, title))
+        rows += _rows(plan, bench, oblivious, entry, _relay(progress, at, total, title))
+    progress(Progress(total, total, "done"))
     return Evaluation(
         title=TITLE,
         rows=tuple(rows),
@@ -137,12 +139,12 @@ def _oblivious(plan: AblationPlan, bench: AblationSetup) -> Oblivious:
     return made
 
 
-def _relay(observe: Callable[[Done], None], at: int, of: int, title: str) -> measure.Observer:
-    return lambda now: observe(Done(at + now.done / max(1, now.total), of, title))
+def _relay(progress: OnProgress, at: int, of: int, title: str) -> OnProgress:
+    return lambda now: progress(Progress(at + now.share, of, title))
 
 
 def _rows(
-    plan: AblationPlan, bench: AblationSetup, oblivious: Oblivious, entry: _Entry, observe: measure.Observer
+    plan: AblationPlan, bench: AblationSetup, oblivious: Oblivious, entry: _Entry, progress: OnProgress
 ) -> Iterator[Row]:
     """The rows of one line; attacks through its pipeline are journaled in the run folder."""
     x, y = measure.on(entry.pipeline, bench.test)
@@ -158,6 +160,6 @@ def _rows(
     named = Pipeline(entry.pipeline, name=plan.classifier, defence=entry.name)
     folder = plan.out / "rows" / plan.dataset / f"ablation-{entry.key}-{len(bench.test)}"
     listed = _adaptive(plan)
-    found = attacked(Defended(named, None), bench.test, listed, seed=plan.recipe.seed, folder=folder, observe=observe)
+    found = attacked(Defended(named, None), bench.test, listed, seed=plan.recipe.seed, folder=folder, progress=progress)
     for name in (*(attack.name for attack in listed), WORST):
         yield replace(next(row for row in found.rows if row.attack == name), table=TABLE, note=entry.note)

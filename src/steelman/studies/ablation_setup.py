@@ -15,9 +15,9 @@ from steelman.errors import InputError
 from steelman.models import folded
 from steelman.norms import Linf
 from steelman.pipeline import Pipeline
+from steelman.progress import OnProgress
 from steelman.studies.ablation_variants import Variant
 from steelman.studies.all_defences import RADII
-from steelman.studies.paper_setup import Watch
 from steelman.training import EndToEndPurifierLoss, Recipe, Trained
 from steelman.training.purifiers import augmentation
 from steelman.training.recipes import ROBUST_AUTOENCODER
@@ -109,35 +109,29 @@ def untrained(plan: AblationPlan, one: Variant, bench: AblationSetup) -> nn.Modu
     return Pipeline(copy.deepcopy(bench.classifier).requires_grad_(True), purifier=purifier)
 
 
-def trained(plan: AblationPlan, one: Variant, bench: AblationSetup, watch: Watch) -> tuple[nn.Module, float]:
+def trained(plan: AblationPlan, one: Variant, bench: AblationSetup, progress: OnProgress) -> tuple[nn.Module, float]:
     """Returns a variant's pipeline, folded, and the seconds of its training.
 
     It is trained into the run folder if it is not there, and goes on where it was killed.
-    watch: opens an observer for the training.
     Raises InputError for weights made in another way.
     """
     path = plan.out / "weights" / plan.dataset / f"ablation-{one.key}.safetensors"
     module, how = untrained(plan, one, bench), recipe(plan, one)
     metadata = {"variant": one.key, "classifier": weights.digest(bench.classifier)}
     metadata |= {} if one.together else {"defence": one.purifier}
-    if not path.is_file():
-        checkpoint = path.with_suffix(".checkpoint")
-        with watch(f"{one.name}, on {plan.dataset}") as observe:
-            made = _fit(plan, module, objective(plan, one, bench), how, bench, checkpoint, observe)
-        replace(made, settings={**made.settings, **metadata}).save(path, checkpoint)
-    _, settings = weights.read(path)
+    learns = objective(plan, one, bench)
+
+    def train(checkpoint: Path) -> Trained:
+        made = _fit(plan, module, learns, how, bench, checkpoint, progress)
+        return replace(made, settings={**made.settings, **metadata})
+
     wanted = metadata | {
         "arguments": getattr(module, "settings", {}),
         "recipe": asdict(how),
-        "objective": repr(objective(plan, one, bench)),
+        "objective": repr(learns),
         "trained_on": len(bench.loaded.train or ()),
     }
-    other = sorted(name for name, value in wanted.items() if settings.get(name) != value)
-    if other:
-        raise InputError(
-            f"expected {path} to be trained as this run says, but its {' and '.join(other)} differ: "
-            "give the options it was made with, or another --out"
-        )
+    settings = training.train_or_load(path, train, wanted)
     weights.fill(module, path)
     module, seconds = module.to(plan.device), settings.get("seconds")
     pipeline = module if one.together else Pipeline(bench.classifier, purifier=module)
@@ -151,12 +145,12 @@ def _fit(
     how: Recipe,
     bench: AblationSetup,
     checkpoint: Path,
-    observe: training.Observer,
+    progress: OnProgress,
 ) -> Trained:
     kept, val = bench.loaded.split(how.seed)
     judged = val.sample(min(len(val), plan.judged), how.seed)
     history = training.fit(
-        module, learns, kept, judged, how, checkpoint=checkpoint, device=plan.device, observe=observe
+        module, learns, kept, judged, how, checkpoint=checkpoint, device=plan.device, progress=progress
     )
     made = training.record(module, bench.loaded.test, how, repr(learns), history, len(kept) + len(val))
     return Trained(module, history, {**made, "seconds": history[-1].seconds})

@@ -14,11 +14,11 @@ from steelman import data, defences, models
 from steelman.attacks import Attack, ddn, fgsm, pgd, square
 from steelman.data import Images
 from steelman.defences import detectors
-from steelman.evaluation import measure
 from steelman.evaluation.options import Defended
 from steelman.evaluation.planning.attacker import DRAWS
 from steelman.norms import L2, Linf
 from steelman.pipeline import Pipeline, wrapped
+from steelman.progress import OnProgress
 from steelman.records import WORST, Protocol, Row
 from steelman.studies.measured import attacked
 from steelman.studies.paper_tables import SEARCHING
@@ -125,7 +125,7 @@ def _rejecting(dataset: str, name: str, plain: nn.Module) -> nn.Module:
 
 
 def rows(
-    entrant: Entrant, images: Images, *, bare: nn.Module, seed: int, folder: Path | None, observe: measure.Observer
+    entrant: Entrant, images: Images, *, bare: nn.Module, seed: int, folder: Path | None, progress: OnProgress
 ) -> list[Row]:
     """Returns the figures of one defence: clean, and under each attack, static and adaptive.
 
@@ -140,7 +140,7 @@ def rows(
     listed = attacks(images.dataset, heavy=entrant.heavy)
     place = folder and folder / re.sub(r"\W+", "-", f"{entrant.classifier} {entrant.name}")
     given = Defended(entrant.pipeline, bare)
-    found = attacked(given, images, list(listed.values()), seed=seed, folder=place, observe=observe)
+    found = attacked(given, images, list(listed.values()), seed=seed, folder=place, progress=progress)
     own = {(row.attack, row.norm, row.protocol): row for row in found.rows if row.defence == entrant.name}
     kept = [replace(own["none", "Linf", Protocol.ADAPTIVE], protocol=Protocol.STATIC)]
     for name, attack in listed.items():

@@ -7,7 +7,7 @@ an attack does to the features of each.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -21,10 +21,10 @@ from steelman.evaluation.options import Defended
 from steelman.models.resnet import STAGES, ResNet18
 from steelman.norms import L2, Linf
 from steelman.pipeline import Pipeline
+from steelman.progress import OnProgress, Progress, inside
 from steelman.records import Evaluation, Features, Row
 from steelman.studies.all_defences import RADII
 from steelman.studies.measured import attacked
-from steelman.studies.paper_setup import Done, Watch
 from steelman.studies.presentation import presentation
 from steelman.training import Classify, Recipe, Trained, objectives
 
@@ -73,11 +73,11 @@ class Contestant:
     denoise: str = "none"
 
 
-def compare(plan: ArticlePlan, watch: Watch, observe: Callable[[Done], None]) -> Evaluation:
+def compare(plan: ArticlePlan, progress: OnProgress) -> Evaluation:
     """Returns the accuracies of the networks, seen and unseen attacks, and their feature maps and noise.
 
     Networks are trained into the run folder, go on where they were killed, and are taken from there the next time.
-    watch: opens an observer for each training.  observe: hears of every network measured.
+    progress: hears of every network, and of each training inside it.
     Raises InputError for a data set or an operation that it does not know, and for weights made in another way.
     """
     started = time.monotonic()
@@ -85,14 +85,14 @@ def compare(plan: ArticlePlan, watch: Watch, observe: Callable[[Done], None]) ->
         raise InputError(f"expected a data set with known radii, {' or '.join(RADII)}, got {plan.dataset!r}")
     loaded = _thinned(data.load(plan.dataset), plan)
     test = loaded.test if plan.images >= len(loaded.test) else loaded.test.sample(plan.images, plan.recipe.seed)
-    networks = [(one, _network(plan, one, loaded, watch)) for one in contestants(plan)]
+    networks = [(one, _network(plan, one, loaded, progress)) for one in contestants(plan)]
     rows: list[Row] = []
     drawn: list[Features] = []
     for at, (one, network) in enumerate(networks):
-        observe(Done(at, len(networks), one.defence))
+        progress(Progress(at, len(networks), one.defence))
         rows += _rows(plan, one, network, test)
         drawn.append(_features(plan, one, network, test))
-    observe(Done(len(networks), len(networks), "done"))
+    progress(Progress(len(networks), len(networks), "done"))
     return Evaluation(
         title=TITLE,
         rows=tuple(rows),
@@ -168,29 +168,21 @@ def _noising(plan: ArticlePlan) -> Attack:
     return _attacks(plan)[1].with_goal(Last())
 
 
-def _network(plan: ArticlePlan, one: Contestant, loaded: Data, watch: Watch) -> ResNet18:
+def _network(plan: ArticlePlan, one: Contestant, loaded: Data, progress: OnProgress) -> ResNet18:
     """A contestant from its file, trained into it first if it is not there."""
     path = plan.out / "weights" / plan.dataset / f"resnet18-{one.key}.safetensors"
-    checkpoint = path.with_suffix(".checkpoint")
     objective = _trained_on(plan, one)
     with training.seeded(plan.recipe.seed):
         network = ResNet18(*_layout(loaded), plan.width, one.denoise, plan.stem)
-    if not path.is_file():
-        with watch(f"resnet18, {one.defence}, on {plan.dataset}") as observe:
-            _fit(plan, network, objective, loaded, checkpoint, observe).save(path, checkpoint)
-    _, settings = weights.read(path)
+    title = f"resnet18, {one.defence}, on {plan.dataset}"
+    told = inside(progress, Progress(0, 1, title), title)
     wanted = {
         "arguments": network.settings,
         "recipe": asdict(plan.recipe),
         "objective": repr(objective),
         "trained_on": len(loaded.train or ()),
     }
-    other = sorted(name for name, value in wanted.items() if settings.get(name) != value)
-    if other:
-        raise InputError(
-            f"expected {path} to be trained as this run says, but its {' and '.join(other)} differ: "
-            "give the options it was made with, or another --out"
-        )
+    training.train_or_load(path, lambda checkpoint: _fit(plan, network, objective, loaded, checkpoint, told), wanted)
     weights.fill(network, path)
     return network.to(plan.device).eval()
 
@@ -201,12 +193,12 @@ def _fit(
     objective: training.Objective,
     loaded: Data,
     checkpoint: Path,
-    observe: training.Observer,
+    progress: OnProgress,
 ) -> Trained:
     kept, val = loaded.split(plan.recipe.seed)
     judged = val.sample(min(len(val), 500), plan.recipe.seed)
     history = training.fit(
-        network, objective, kept, judged, plan.recipe, checkpoint=checkpoint, device=plan.device, observe=observe
+        network, objective, kept, judged, plan.recipe, checkpoint=checkpoint, device=plan.device, progress=progress
     )
     made = training.record(network, loaded.test, plan.recipe, repr(objective), history, len(kept) + len(val))
     return Trained(network, history, made | {"model": "resnet18"})

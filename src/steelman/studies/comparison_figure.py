@@ -11,6 +11,7 @@ from steelman.evaluation import measure
 from steelman.evaluation.pictures import made_on, picture
 from steelman.evaluation.planning.attacker import DRAWS
 from steelman.norms import Linf
+from steelman.progress import OnProgress, part
 from steelman.records import Picture, Protocol
 from steelman.studies import robustness
 from steelman.studies.all_defences import RADII, Entrant
@@ -37,7 +38,7 @@ def pair(dataset: str) -> tuple[Entrant, Entrant]:
 
 
 def pictures(
-    theirs: Entrant, ours: Entrant, images: Images, *, against: Attack, seed: int, observe: measure.Observer
+    theirs: Entrant, ours: Entrant, images: Images, *, against: Attack, seed: int, progress: OnProgress
 ) -> list[Picture]:
     """Returns two pictures of each chosen image: attacked through the one pipeline, and through the other.
 
@@ -51,7 +52,7 @@ def pictures(
     chosen = images.take(torch.tensor(places))
     shown = []
     for at, (entrant, role) in enumerate(((theirs, PAPERS), (ours, OURS))):
-        x_adv = made_on(entrant.pipeline, chosen, against, seed=seed, observe=measure.part(observe, at, 2))
+        x_adv = made_on(entrant.pipeline, chosen, against, seed=seed, progress=part(progress, at, 2))
         shown.append([_picture(entrant, role, against, chosen, place, x_adv[place]) for place in range(len(chosen))])
     return [one for both in zip(*shown, strict=True) for one in both]
 

@@ -12,9 +12,10 @@ from torch import Tensor
 from steelman import data, models
 from steelman.attacks import AttackLike
 from steelman.data import Images
+from steelman.progress import OnProgress
 from steelman.studies import all_defences, comparison_figure, robustness, unseen_attacks
 from steelman.studies.all_defences import Entrant
-from steelman.studies.paper_setup import Cell, Found, Hear, Plan, tested
+from steelman.studies.paper_setup import Cell, Found, Plan, tested
 
 
 def attacks(dataset: str) -> Mapping[str, Sequence[AttackLike]]:
@@ -42,8 +43,8 @@ def _defences(plan: Plan, dataset: str, images: Images) -> Iterator[Cell]:
     bare = models.load(f"{dataset}/cnn").to(plan.device)
     how: dict[str, Any] = {"bare": bare, "seed": plan.seed, "folder": plan.out / all_defences.TABLE / dataset}
 
-    def later(entrant: Entrant) -> Callable[[Hear], Found]:
-        return lambda hear: (all_defences.rows(entrant, images, **how, observe=hear), [])
+    def later(entrant: Entrant) -> Callable[[OnProgress], Found]:
+        return lambda told: (all_defences.rows(entrant, images, **how, progress=told), [])
 
     for entrant in all_defences.entrants(dataset):
         title = f"{dataset}, {entrant.name} with {entrant.classifier}"
@@ -59,16 +60,16 @@ def _holding(plan: Plan, dataset: str, images: Images) -> Iterator[Cell]:
     def oblivious() -> Mapping[tuple[str, float], Tensor]:
         return robustness.published_attacks(bare, images, seed=plan.seed)
 
-    def later(entrant: Entrant) -> Callable[[Hear], Found]:
+    def later(entrant: Entrant) -> Callable[[OnProgress], Found]:
         return lambda hear: (
-            robustness.rows(entrant, images, **how, oblivious=oblivious(), seed=plan.seed, observe=hear),
+            robustness.rows(entrant, images, **how, oblivious=oblivious(), seed=plan.seed, progress=hear),
             [],
         )
 
-    def shown(hear: Hear) -> Found:
+    def shown(told: OnProgress) -> Found:
         theirs, ours = (_on(plan.device, entrant) for entrant in comparison_figure.pair(dataset))
         against = comparison_figure.attack(dataset)
-        return [], comparison_figure.pictures(theirs, ours, images, against=against, seed=plan.seed, observe=hear)
+        return [], comparison_figure.pictures(theirs, ours, images, against=against, seed=plan.seed, progress=told)
 
     yield Cell(f"{dataset}, the paper's purifier and ours", comparison_figure.COST, shown)
     for entrant in robustness.entrants(dataset, robustness.PURIFIERS, robustness.CLASSIFIERS[dataset]):
@@ -79,8 +80,8 @@ def _holding(plan: Plan, dataset: str, images: Images) -> Iterator[Cell]:
 def _broad(plan: Plan, dataset: str, images: Images) -> Iterator[Cell]:
     """One cell for each defence."""
 
-    def later(entrant: Entrant) -> Callable[[Hear], Found]:
-        return lambda hear: (unseen_attacks.rows(entrant, images, dataset=dataset, seed=plan.seed, observe=hear), [])
+    def later(entrant: Entrant) -> Callable[[OnProgress], Found]:
+        return lambda told: (unseen_attacks.rows(entrant, images, dataset=dataset, seed=plan.seed, progress=told), [])
 
     for entrant in robustness.entrants(dataset, unseen_attacks.PURIFIERS):
         yield Cell(

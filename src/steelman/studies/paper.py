@@ -12,6 +12,7 @@ import torch
 from steelman.evaluation import measure
 from steelman.evaluation.planning.attacker import DRAWS
 from steelman.precision import is_half
+from steelman.progress import OnProgress, Progress
 from steelman.records import Evaluation, Picture, Row
 from steelman.studies import (
     ablation,
@@ -24,7 +25,7 @@ from steelman.studies import (
     robustness,
     unseen_attacks,
 )
-from steelman.studies.paper_setup import Cell, Done, Found, Hear, PaperSetup, Plan, Watch, prepare
+from steelman.studies.paper_setup import Cell, Found, PaperSetup, Plan, prepare
 from steelman.studies.presentation import presentation
 from steelman.studies.protocols import AS_PUBLISHED, STATIC, adaptive
 
@@ -37,35 +38,33 @@ PICTURED = 2
 """How many images of each data set are shown at every eps."""
 
 
-def reproduce(plan: Plan, watch: Watch, observe: Callable[[Done], None]) -> Evaluation:
+def reproduce(plan: Plan, progress: OnProgress) -> Evaluation:
     """Returns every row and picture of the plan's tables.
 
-    watch: opens an observer for each training that turns out to be needed.  observe: hears of every finished cell.
+    progress: hears of every cell, and of each training that turns out to be needed inside it.
     Raises InputError for a data set, classifier or folder that is not there.
     """
     started = time.monotonic()
     staged = set(_STAGED) & set(plan.tables)
-    stages = [prepare(plan, dataset, watch) for dataset in plan.datasets] if staged else []
+    stages = [prepare(plan, dataset, progress) for dataset in plan.datasets] if staged else []
     listed = [cell for stage in stages for cell in _papers(plan, stage)]
     listed += [cell for dataset in plan.datasets for cell in own_tables.listed(plan, dataset)]
     rows: list[Row] = []
     pictures: list[Picture] = []
     done, total = 0, sum(cell.cost for cell in listed)
     for cell in listed:
-        observe(Done(done, total, cell.title))
-        found, shown = cell.measure(_relay(observe, cell, done, total))
+        progress(Progress(done, total, cell.title))
+        found, shown = cell.measure(_relay(progress, cell, done, total))
         rows += found
         pictures += shown
         done += cell.cost
     if listed:
-        observe(Done(done, total, "done"))
+        progress(Progress(done, total, "done"))
     compared = [
-        article.compare(_article(plan, dataset), watch, observe)
-        for dataset in plan.datasets
-        if article.TABLE in plan.tables
+        article.compare(_article(plan, dataset), progress) for dataset in plan.datasets if article.TABLE in plan.tables
     ]
     ablated = plan.datasets if ablation.TABLE in plan.tables else ()
-    compared += [ablation.ablate(_ablation(plan, dataset), watch, observe) for dataset in ablated]
+    compared += [ablation.ablate(_ablation(plan, dataset), progress) for dataset in ablated]
     rows += [row for one in compared for row in one.rows]
     notes = [note for stage in stages for note in stage.notes]
     notes += list(dict.fromkeys(note for one in compared for note in one.notes))
@@ -131,8 +130,8 @@ def _ablation(plan: Plan, dataset: str) -> ablation_setup.AblationPlan:
     )
 
 
-def _relay(observe: Callable[[Done], None], cell: Cell, done: int, total: int) -> Hear:
-    return lambda now: observe(Done(done + cell.cost * now.done / now.total, total, cell.title))
+def _relay(progress: OnProgress, cell: Cell, done: int, total: int) -> OnProgress:
+    return lambda now: progress(Progress(done + cell.cost * now.share, total, cell.title))
 
 
 def _papers(plan: Plan, stage: PaperSetup) -> Iterator[Cell]:
@@ -160,13 +159,13 @@ def _accuracies(plan: Plan, stage: PaperSetup) -> Iterator[Cell]:
 
 
 def _later(
-    function: Callable[[Plan, PaperSetup, str, Sequence[float], Hear], Found],
+    function: Callable[[Plan, PaperSetup, str, Sequence[float], OnProgress], Found],
     plan: Plan,
     stage: PaperSetup,
     attack: str,
     all_eps: Sequence[float],
-) -> Callable[[Hear], Found]:
-    return lambda hear: function(plan, stage, attack, all_eps, hear)
+) -> Callable[[OnProgress], Found]:
+    return lambda told: function(plan, stage, attack, all_eps, told)
 
 
 def _command(plan: Plan) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,26 +11,14 @@ import torch
 from torch import nn
 
 from steelman import data, defences, models, training, weights
-from steelman.attacks import Progress
 from steelman.data import Images
 from steelman.errors import InputError
 from steelman.models import Resized, fitted, folded
+from steelman.progress import OnProgress, Progress, inside
 from steelman.records import Picture, Row
-from steelman.studies.autoencoder import as_many_steps, train_autoencoder
+from steelman.studies.protocols import AS_PUBLISHED
 from steelman.studies.published import DEFENDED
 
-
-@dataclass(frozen=True)
-class Done:
-    """What an observer hears: passes done, in all, and the title of the cell that is running."""
-
-    done: float
-    total: int
-    title: str
-
-
-Watch = Callable[[str], AbstractContextManager[training.Observer]]
-Hear = Callable[[Progress], None]
 Found = tuple[list[Row], list[Picture]]
 
 
@@ -44,7 +31,7 @@ class Cell:
 
     title: str
     cost: int
-    measure: Callable[[Hear], Found]
+    measure: Callable[[OnProgress], Found]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,17 +73,17 @@ class PaperSetup:
     notes: tuple[str, ...]
 
 
-def prepare(plan: Plan, dataset: str, watch: Watch) -> PaperSetup:
+def prepare(plan: Plan, dataset: str, progress: OnProgress) -> PaperSetup:
     """Returns the stage of a data set; what has no weights yet is trained into the run folder and kept there."""
     loaded = data.load(dataset)
     assert loaded.train is not None
     if plan.share < 1:
         loaded = replace(loaded, train=loaded.train.sample(round(plan.share * len(loaded.train)), plan.seed))
-    network = _classifier(plan, dataset, loaded, watch)
+    network = _classifier(plan, dataset, loaded, progress)
     on_28 = fitted(network, loaded.test.shape)
     on_32 = Resized(network, 28) if on_28 is network else network
-    autoencoders = {attack: _autoencoder(plan, dataset, loaded, on_32, attack, watch) for attack in DEFENDED}
-    unet = _unet(plan, dataset, loaded, on_28, watch)
+    autoencoders = {attack: _autoencoder(plan, dataset, loaded, on_32, attack, progress) for attack in DEFENDED}
+    unet = _unet(plan, dataset, loaded, on_28, progress)
     return PaperSetup(
         dataset,
         tested(plan, loaded.test),
@@ -124,7 +111,7 @@ def _the_papers(module: nn.Module) -> defences.ConvAutoencoder:
     return module
 
 
-def _classifier(plan: Plan, dataset: str, loaded: data.Data, watch: Watch) -> nn.Module:
+def _classifier(plan: Plan, dataset: str, loaded: data.Data, progress: OnProgress) -> nn.Module:
     name = plan.classifier
     if name == "cnn" and not plan.retrain:
         return models.load(f"{dataset}/cnn")
@@ -137,13 +124,13 @@ def _classifier(plan: Plan, dataset: str, loaded: data.Data, watch: Watch) -> nn
         model = fitted(network, loaded.test.shape)
         return training.classifier(model, loaded, name=name, recipe=recipe, augment=name != "paper_vgg", **how)
 
-    _made(plan, path, f"{name} on {dataset}", watch, recipe, loaded.train, {"model": name}, train)
+    _made(plan, path, f"{name} on {dataset}", progress, recipe, loaded.train, {"model": name}, train)
     weights.fill(network, path)
     return network
 
 
 def _autoencoder(
-    plan: Plan, dataset: str, loaded: data.Data, classifier: nn.Module, attack: str, watch: Watch
+    plan: Plan, dataset: str, loaded: data.Data, classifier: nn.Module, attack: str, progress: OnProgress
 ) -> nn.Module:
     if plan.classifier == "cnn" and not plan.retrain:
         return defences.load(f"{dataset}/conv-autoencoder-{attack}")
@@ -152,17 +139,18 @@ def _autoencoder(
     images = loaded.train
     if attack == "pgd" and plan.attacked is not None and plan.attacked < len(images):
         images = images.sample(plan.attacked, plan.seed)
-    recipe = training.named("conv-autoencoder", seed=plan.seed, epochs=as_many_steps(len(images)))
+    recipe = training.named("conv-autoencoder", seed=plan.seed, epochs=training.as_many_steps(len(images)))
 
     def train(how: dict[str, Any]) -> training.Trained:
-        return train_autoencoder(classifier, images, attack, recipe=recipe, **how)
+        made = AS_PUBLISHED.attack(attack, DEFENDED[attack])
+        return training.conv_autoencoder(classifier, images, made, recipe=recipe, **how)
 
     title = f"conv-autoencoder for {attack} on {dataset}, from {len(images)} attacked images"
-    _made(plan, path, title, watch, recipe, images, {"attack": attack}, train)
+    _made(plan, path, title, progress, recipe, images, {"attack": attack}, train)
     return defences.load(path)
 
 
-def _unet(plan: Plan, dataset: str, loaded: data.Data, classifier: nn.Module, watch: Watch) -> nn.Module:
+def _unet(plan: Plan, dataset: str, loaded: data.Data, classifier: nn.Module, progress: OnProgress) -> nn.Module:
     if not plan.retrain:
         return defences.load(f"{dataset}/unet")
     path = _place(plan, dataset, f"{plan.classifier}-unet")
@@ -173,7 +161,7 @@ def _unet(plan: Plan, dataset: str, loaded: data.Data, classifier: nn.Module, wa
     def train(how: dict[str, Any]) -> training.Trained:
         return training.purifier(network, classifier, loaded, name="unet", recipe=recipe, **how)
 
-    _made(plan, path, f"unet on {dataset}", watch, recipe, loaded.train, {"defence": "unet"}, train)
+    _made(plan, path, f"unet on {dataset}", progress, recipe, loaded.train, {"defence": "unet"}, train)
     return defences.load(path)
 
 
@@ -181,25 +169,20 @@ def _made(
     plan: Plan,
     path: Path,
     title: str,
-    watch: Watch,
+    progress: OnProgress,
     recipe: training.Recipe,
     images: Images | None,
     more: dict[str, object],
     train: Callable[[dict[str, Any]], training.Trained],
 ) -> None:
     """Trains into a file that is not there; one that is must come of the same images and recipe."""
-    checkpoint = path.with_suffix(".checkpoint")
-    if checkpoint.is_file() or not path.is_file():  # while it trains, the best weights so far stand there
-        with watch(title) as observe:
-            train({"checkpoint": checkpoint, "device": plan.device, "observe": observe}).save(path, checkpoint)
+    told = inside(progress, Progress(0, 1, title), title)
     wanted = {"trained_on": len(images or ()), "recipe": asdict(recipe), **more}
-    _, settings = weights.read(path)
-    other = sorted(name for name, value in wanted.items() if settings.get(name) != value)
-    if other:
-        raise InputError(
-            f"expected {path} to be trained as this run says, but its {' and '.join(other)} differ: "
-            "give the options it was made with, or another --out"
-        )
+
+    def trained(checkpoint: Path) -> training.Trained:
+        return train({"checkpoint": checkpoint, "device": plan.device, "progress": told})
+
+    training.train_or_load(path, trained, wanted)
 
 
 def _notes(plan: Plan) -> list[str]:

@@ -15,10 +15,11 @@ from steelman.evaluation import measure
 from steelman.evaluation.pictures import made_on, picture
 from steelman.evaluation.planning.attacker import DRAWS
 from steelman.models import fitted, folded, resize
+from steelman.progress import OnProgress, part
 from steelman.records import Picture, Row
 from steelman.studies import protocols, published
 from steelman.studies.measured import kept
-from steelman.studies.paper_setup import Found, Hear, PaperSetup, Plan
+from steelman.studies.paper_setup import Found, PaperSetup, Plan
 from steelman.studies.protocols import AS_PUBLISHED, STATIC, PaperProtocol
 from steelman.victim import Victim
 
@@ -58,11 +59,13 @@ def clean(plan: Plan, stage: PaperSetup) -> list[Row]:
     return rows
 
 
-def as_published(plan: Plan, stage: PaperSetup, attack: str, all_eps: Sequence[float], hear: Hear) -> Found:
+def as_published(plan: Plan, stage: PaperSetup, attack: str, all_eps: Sequence[float], progress: OnProgress) -> Found:
     """As the paper measured; behind its auto-encoder at the eps of table 2."""
     x, y = measure.on(stage.published, stage.images)
     rows = []
-    for eps, result in _results(plan, AS_PUBLISHED, stage.published, resize(x, 32), y, attack, all_eps, hear).items():
+    for eps, result in _results(
+        plan, AS_PUBLISHED, stage.published, resize(x, 32), y, attack, all_eps, progress
+    ).items():
         there = published.undefended(stage.dataset, attack, eps)
         rows.append(_row(plan, stage, TABLE[attack], "none", attack, eps, "as-published", ~result.broken, there))
         if published.DEFENDED[attack] == eps:
@@ -73,12 +76,12 @@ def as_published(plan: Plan, stage: PaperSetup, attack: str, all_eps: Sequence[f
     return rows, []
 
 
-def static(plan: Plan, stage: PaperSetup, attack: str, all_eps: Sequence[float], hear: Hear) -> Found:
+def static(plan: Plan, stage: PaperSetup, attack: str, all_eps: Sequence[float], progress: OnProgress) -> Found:
     """The attack sees the classifier alone; every defence then gets what it made."""
     x, y = measure.on(stage.classifier, stage.images)
     rows: list[Row] = []
     shown: list[Picture] = []
-    for eps, result in _results(plan, STATIC, stage.classifier, x, y, attack, all_eps, hear).items():
+    for eps, result in _results(plan, STATIC, stage.classifier, x, y, attack, all_eps, progress).items():
         there = published.undefended(stage.dataset, attack, eps)
         behind = measure.right(guard(stage.unet, stage.classifier), result.x, y)
         for table in [TABLE[attack], "2"] if published.DEFENDED[attack] == eps else [TABLE[attack]]:
@@ -100,18 +103,18 @@ def _results(
     y: Tensor,
     attack: str,
     all_eps: Sequence[float],
-    hear: Hear,
+    progress: OnProgress,
 ) -> dict[float, Result]:
     if attack == "pgd":
-        return protocol.sweep(model, x, y, all_eps, seed=plan.seed, observe=hear)
-    parts = [(eps, measure.part(hear, at, len(all_eps))) for at, eps in enumerate(all_eps)]
+        return protocol.sweep(model, x, y, all_eps, seed=plan.seed, progress=progress)
+    parts = [(eps, part(progress, at, len(all_eps))) for at, eps in enumerate(all_eps)]
     return {
-        eps: protocol.run(protocol.attack(attack, eps), model, x, y, seed=plan.seed, observe=tell)
-        for eps, tell in parts
+        eps: protocol.run(protocol.attack(attack, eps), model, x, y, seed=plan.seed, progress=told)
+        for eps, told in parts
     }
 
 
-def adaptive(plan: Plan, stage: PaperSetup, attack: str, all_eps: Sequence[float], hear: Hear) -> Found:
+def adaptive(plan: Plan, stage: PaperSetup, attack: str, all_eps: Sequence[float], progress: OnProgress) -> Found:
     """The worst of the adaptive attacks, through the whole pipeline, at one eps."""
     (eps,) = all_eps
     pipelines: dict[str, nn.Module] = {"none": stage.classifier, "unet": guard(stage.unet, stage.classifier)}
@@ -122,8 +125,8 @@ def adaptive(plan: Plan, stage: PaperSetup, attack: str, all_eps: Sequence[float
     rows: list[Row] = []
     shown: list[Picture] = []
     for at, (name, pipeline) in enumerate(pipelines.items()):
-        tell = measure.part(hear, at, len(pipelines))
-        val = kept(pipeline, stage.images, protocols.adaptive(eps), seed=plan.seed, observe=tell)
+        told = part(progress, at, len(pipelines))
+        val = kept(pipeline, stage.images, protocols.adaptive(eps), seed=plan.seed, progress=told)
         random = name == "conv-autoencoder"
         note = f"{_WHICH[meant]}; judged by the mean of {DRAWS} answers" if meant and random else ""
         for table in ["2"] if random else in_tables:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from steelman.attacks import Attack, Fixed, Last, Progress, Result, Steepest, at_given, at_input, fgsm, pgd
-from steelman.evaluation.measure import part
+from steelman.attacks import Attack, Fixed, Last, Result, Steepest, at_given, at_input, fgsm, pgd
 from steelman.losses import Loss, cross_entropy, margin, negative_logit
 from steelman.norms import Linf
+from steelman.progress import Progress, part
 from steelman.threat import Threat
+from steelman.training.conv_autoencoder import MODE, SLOTS
 from steelman.victim import Mode
 
 STEPS, SIZE = 40, 0.01
@@ -49,11 +50,11 @@ class PaperProtocol:
         *,
         seed: int,
         begin: Tensor | None = None,
-        observe: Callable[[Progress], None] | None = None,
+        progress: Callable[[Progress], None] | None = None,
     ) -> Result:
         """Returns what an attack finds, the model in this protocol's mode and batches."""
         return attack(
-            model, x, y, seed=seed, begin=begin, slots=self.slots, mode=self.mode, precision="auto", observe=observe
+            model, x, y, seed=seed, begin=begin, slots=self.slots, mode=self.mode, precision="auto", progress=progress
         )
 
     def sweep(
@@ -64,7 +65,7 @@ class PaperProtocol:
         all_eps: Sequence[float],
         *,
         seed: int,
-        observe: Callable[[Progress], None],
+        progress: Callable[[Progress], None],
     ) -> dict[float, Result]:
         """Returns what PGD finds at each eps, the steps shared that a larger ball takes just as a smaller one.
 
@@ -73,14 +74,14 @@ class PaperProtocol:
         found: dict[float, Result] = {}
         trunk, walked = x, 0
         for at, eps in enumerate(sorted(all_eps)):
-            hear = part(observe, at, len(all_eps))
+            told = part(progress, at, len(all_eps))
             whole = self.attack("pgd", eps)
             free = min(STEPS - 1, math.floor(eps / SIZE + 1e-9))
             if free > walked:
                 trunk = self.run(_steps(whole, free - walked), model, x, y, seed=seed, begin=trunk).x
                 walked = free
             rest = _steps(whole, STEPS - walked)
-            found[eps] = self.run(rest, model, x, y, seed=seed, begin=trunk, observe=hear)
+            found[eps] = self.run(rest, model, x, y, seed=seed, begin=trunk, progress=told)
         return found
 
 
@@ -88,7 +89,7 @@ def _steps(attack: Attack, steps: int) -> Attack:
     return replace(attack, rule=Steepest(steps=steps, size=Fixed(SIZE), start_at=at_given))
 
 
-AS_PUBLISHED = PaperProtocol("as-published", mode="train", slots=64, fgsm_loss=negative_logit, boxed=False)
+AS_PUBLISHED = PaperProtocol("as-published", mode=MODE, slots=SLOTS, fgsm_loss=negative_logit, boxed=False)
 """Images of 32×32; batch statistics and dropout on, batches of 64; FGSM on the raw logit; PGD not clipped to [0, 1]."""
 
 STATIC = PaperProtocol("static", mode="eval", slots=None, fgsm_loss=cross_entropy, boxed=True)

@@ -17,10 +17,10 @@ from steelman.evaluation.options import Defended, EvaluationOptions
 from steelman.evaluation.planning.attacker import DRAWS
 from steelman.norms import Linf
 from steelman.pipeline import Pipeline
+from steelman.progress import OnProgress
 from steelman.records import WORST, Case, Row
 from steelman.studies import all_defences
 from steelman.studies.all_defences import RADII, Entrant
-from steelman.studies.measured import relayed
 from steelman.studies.protocols import STATIC
 from steelman.studies.published import DEFENDED
 
@@ -75,7 +75,7 @@ def rows(
     oblivious: Mapping[tuple[str, float], Tensor],
     folder: Path | None,
     seed: int,
-    observe: measure.Observer,
+    progress: OnProgress,
 ) -> list[Row]:
     """Returns the figures of one defence: clean, static, adaptive and certified, each over all of the images.
 
@@ -93,7 +93,7 @@ def rows(
         attacks(dataset, random=random),
         EvaluationOptions(seed=seed, pictures=0, curve=False),
         folder=place,
-        progress=relayed(observe),
+        progress=progress,
     )
     if place is not None:
         found.write(place)  # what a report or a model card is drawn of

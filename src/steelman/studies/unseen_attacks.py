@@ -13,6 +13,7 @@ from steelman.data import Images
 from steelman.evaluation import measure
 from steelman.losses import margin
 from steelman.norms import L0, L2, Linf
+from steelman.progress import OnProgress, part
 from steelman.records import Row
 from steelman.studies import published
 from steelman.studies.all_defences import RADII, Entrant
@@ -73,7 +74,7 @@ def trials(dataset: str) -> tuple[BudgetedAttack, ...]:
     )
 
 
-def rows(entrant: Entrant, images: Images, *, dataset: str, seed: int, observe: measure.Observer) -> list[Row]:
+def rows(entrant: Entrant, images: Images, *, dataset: str, seed: int, progress: OnProgress) -> list[Row]:
     """Returns the figures of one defence: clean, under each attack, and under all that it was never trained on.
 
     An attack that looks for the smallest change has broken an image where one within its radius does.
@@ -99,8 +100,8 @@ def rows(entrant: Entrant, images: Images, *, dataset: str, seed: int, observe: 
     listed = trials(dataset)
     unseen = torch.ones(len(x), dtype=torch.bool)
     for at, trial in enumerate(listed):
-        hear = measure.part(observe, at, len(listed))
-        held = kept(entrant.pipeline, images, trial.attack, seed=seed, observe=hear)
+        told = part(progress, at, len(listed))
+        held = kept(entrant.pipeline, images, trial.attack, seed=seed, progress=told)
         ball = trial.attack.threat.ball
         inside = math.isfinite(float(trial.attack.threat.eps))
         where = (float(ball.eps), ball.name) if inside else (0.0, "none")

@@ -11,7 +11,7 @@ from steelman.attacks import Last, Worst, at_input, fgsm, pgd
 from steelman.data import Data
 from steelman.defences import PuVAE, Reformer
 from steelman.norms import Linf
-from steelman.training.fit import Observer
+from steelman.progress import OnProgress
 from steelman.training.objectives.purify import Purify
 from steelman.training.objectives.reconstruct import Reconstruct
 from steelman.training.objectives.vae import Variational
@@ -32,7 +32,7 @@ def puvae(
     steps: int = 3,
     checkpoint: Path | None = None,
     device: str = "cpu",
-    observe: Observer | None = None,
+    progress: OnProgress | None = None,
 ) -> Trained:
     """Returns a PuVAE trained before a frozen classifier, 1/12 of whose training images only validate.
 
@@ -59,7 +59,15 @@ def puvae(
     objective = ours if attacked else Variational(purify=purify)
     metadata = {"defence": "puvae", "classifier": weights.digest(classifier)}
     return fitted(
-        model, objective, data, recipe, metadata, judged=_JUDGED, checkpoint=checkpoint, device=device, observe=observe
+        model,
+        objective,
+        data,
+        recipe,
+        metadata,
+        judged=_JUDGED,
+        checkpoint=checkpoint,
+        device=device,
+        progress=progress,
     )
 
 
@@ -71,7 +79,7 @@ def magnet(
     noise: float = 0.1,
     checkpoint: Path | None = None,
     device: str = "cpu",
-    observe: Observer | None = None,
+    progress: OnProgress | None = None,
 ) -> Trained:
     """Returns MagNet's reformer trained on clean images and Gaussian noise alone, 1/12 of which only validate.
 
@@ -80,4 +88,4 @@ def magnet(
     """
     objective = Reconstruct(noise=noise)
     metadata = {"defence": "magnet"}
-    return fitted(model, objective, data, recipe, metadata, checkpoint=checkpoint, device=device, observe=observe)
+    return fitted(model, objective, data, recipe, metadata, checkpoint=checkpoint, device=device, progress=progress)

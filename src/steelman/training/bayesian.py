@@ -11,7 +11,7 @@ from steelman import weights
 from steelman.data import Data
 from steelman.defences.bayesian import BayesianAutoencoder
 from steelman.models import folded
-from steelman.training.fit import Observer
+from steelman.progress import OnProgress
 from steelman.training.objectives.bayesian import PurifyMembers
 from steelman.training.purifiers import of_every_eps
 from steelman.training.recipe import Recipe
@@ -28,7 +28,7 @@ def bayesian_autoencoder(
     steps: int = 5,
     checkpoint: Path | None = None,
     device: str = "cpu",
-    observe: Observer | None = None,
+    progress: OnProgress | None = None,
 ) -> Trained:
     """Returns a Bayesian auto-encoder that holds before one classifier against FGSM and PGD of every eps at once.
 
@@ -40,5 +40,5 @@ def bayesian_autoencoder(
     objective = PurifyMembers(purify=replace(of_every_eps(folded(classifier), steps), fidelity=40.0))
     metadata = {"defence": "bayesian-autoencoder", "classifier": weights.digest(classifier)}
     return fitted(
-        model, objective, data, recipe, metadata, judged=500, checkpoint=checkpoint, device=device, observe=observe
+        model, objective, data, recipe, metadata, judged=500, checkpoint=checkpoint, device=device, progress=progress
     )

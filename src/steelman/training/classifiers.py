@@ -11,9 +11,10 @@ from torch import nn
 
 from steelman.data import Data
 from steelman.norms import Ball
+from steelman.progress import OnProgress
 from steelman.threat import Threat
 from steelman.training.cost import cost
-from steelman.training.fit import Objective, Observer, warned
+from steelman.training.fit import Objective, warned
 from steelman.training.objectives import Classify
 from steelman.training.objectives import objective as made
 from steelman.training.recipe import Recipe
@@ -31,7 +32,7 @@ def classifier(
     noise: float = 0.0,
     checkpoint: Path | None = None,
     device: str = "cpu",
-    observe: Observer | None = None,
+    progress: OnProgress | None = None,
 ) -> Trained:
     """Returns a classifier trained on the labels of a data set, 1/12 of whose training images only validate.
 
@@ -43,7 +44,7 @@ def classifier(
     if augment:
         objective = replace(objective, smoothing=0.1, shift=2, flip=data.id in MIRRORED)
     return fitted(
-        model, objective, data, recipe, {"model": name}, checkpoint=checkpoint, device=device, observe=observe
+        model, objective, data, recipe, {"model": name}, checkpoint=checkpoint, device=device, progress=progress
     )
 
 
@@ -58,7 +59,7 @@ def robust(
     ramp: float = 0.3,
     checkpoint: Path | None = None,
     device: str = "cpu",
-    observe: Observer | None = None,
+    progress: OnProgress | None = None,
     **settings: object,
 ) -> Trained:
     """Returns a classifier trained to withstand a threat, 1/12 of whose training images only validate.
@@ -77,7 +78,7 @@ def robust(
     batch = tuple(part.to(device) for part in kept.batch(torch.arange(min(len(kept), recipe.batch_size))))
     metadata = {"model": name, "cost": round(cost(model, aim, batch, recipe), 2)}
     trained = fitted(
-        model, aim, data, recipe, metadata, judged=1000, checkpoint=checkpoint, device=device, observe=observe
+        model, aim, data, recipe, metadata, judged=1000, checkpoint=checkpoint, device=device, progress=progress
     )
     found = warned(aim, trained.history)
     return replace(trained, settings={**trained.settings, "warnings": list(found)}) if found else trained

@@ -20,8 +20,9 @@ from steelman.defences import detectors
 from steelman.defences.detectors import roc
 from steelman.defences.rejecting import scored
 from steelman.errors import InputError
+from steelman.progress import OnProgress
 from steelman.training.checkpoint import Epoch, Examples
-from steelman.training.fit import Observer, fit
+from steelman.training.fit import fit
 from steelman.training.recipe import Recipe
 from steelman.training.recipes import DETECTOR
 from steelman.training.seeding import seeded
@@ -134,7 +135,7 @@ def detector(
     recipe: Recipe = DETECTOR,
     checkpoint: Path | None = None,
     device: str = "cpu",
-    observe: Observer | None = None,
+    progress: OnProgress | None = None,
 ) -> Trained:
     """Returns a detector fitted on clean images and on one attack.
 
@@ -153,7 +154,7 @@ def detector(
         model = detectors.build(name, classifier, purifier, **own).to(device)
     history: tuple[Epoch, ...] = ()
     if isinstance(model, detectors.Binary):
-        how: dict[str, Any] = {"checkpoint": checkpoint, "device": device, "observe": observe}
+        how: dict[str, Any] = {"checkpoint": checkpoint, "device": device, "progress": progress}
         history = fit(model, Distinguish(), fitting.marked(), material.val.marked(), recipe, **how)
         model.trained.fill_(1)
     else:

@@ -8,7 +8,7 @@ from torch import nn
 
 from steelman.data import Data
 from steelman.errors import InputError
-from steelman.training.fit import Observer
+from steelman.progress import OnProgress
 from steelman.training.objectives.distil import Distil
 from steelman.training.recipe import Recipe
 from steelman.training.recipes import CNN
@@ -26,7 +26,7 @@ def distilled(
     recipe: Recipe = CNN,
     checkpoint: Path | None = None,
     device: str = "cpu",
-    observe: Observer | None = None,
+    progress: OnProgress | None = None,
 ) -> Trained:
     """Returns a classifier that learnt a teacher's softened answers, 1/12 of whose training images only validate.
 
@@ -47,4 +47,4 @@ def distilled(
     metadata: dict[str, object] = {"model": name, "temperature": temperature}
     if teacher is not None:
         metadata["teacher"] = digest(teacher)
-    return fitted(model, objective, data, recipe, metadata, checkpoint=checkpoint, device=device, observe=observe)
+    return fitted(model, objective, data, recipe, metadata, checkpoint=checkpoint, device=device, progress=progress)

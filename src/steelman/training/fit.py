@@ -6,7 +6,6 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from steelman.errors import InputError
 from steelman.precision import precision
+from steelman.progress import OnProgress, Progress
 from steelman.training import checkpoint as checkpoints
 from steelman.training.averaging import blend, settle
 from steelman.training.awp import worsened
@@ -62,19 +62,6 @@ class Watching(Protocol):
     def warning(self, history: Sequence[Epoch], /) -> str | None: ...
 
 
-@dataclass(frozen=True)
-class Progress:
-    """What an observer hears after every step."""
-
-    step: int
-    steps: int
-    loss: float
-    history: tuple[Epoch, ...]
-
-
-Observer = Callable[[Progress], None]
-
-
 def fit(
     model: nn.Module,
     objective: Objective,
@@ -84,7 +71,7 @@ def fit(
     *,
     checkpoint: Path | None = None,
     device: torch.device | str = "cpu",
-    observe: Observer | None = None,
+    progress: OnProgress | None = None,
     better: Callable[[tuple[Epoch, ...]], None] | None = None,
     save_every: float = 60.0,
 ) -> tuple[Epoch, ...]:
@@ -131,8 +118,8 @@ def fit(
             run.seconds = time.monotonic() - started
             if at + 1 == per_epoch:
                 _close_epoch(run, objective, train, validation, recipe, run.summed / per_epoch, better)
-            if observe is not None:
-                observe(Progress(run.step, steps, loss, tuple(run.history)))
+            if progress is not None:
+                progress(Progress(run.step, steps, notes=tuple(_epoch(one) for one in run.history)))
             if checkpoint is not None and (at + 1 == per_epoch or time.monotonic() - saved > save_every):
                 run.carried = objective.carried() if isinstance(objective, Carrying) else {}
                 checkpoints.save(run, checkpoint, whose)
@@ -243,6 +230,11 @@ def _settle(run: CheckpointState, objective: Objective, train: Examples, recipe:
     settle(run.model, readings())
     if isinstance(objective, Carrying):
         objective.carry(carried)
+
+
+def _epoch(one: Epoch) -> str:
+    scores = ", ".join(f"{name} {value:.4f}" for name, value in one.scores.items())
+    return f"epoch {one.epoch}: loss {one.loss:.4f}, {scores} ({one.seconds:.0f} s)"
 
 
 def _order(train: Examples, *key: int) -> Tensor:

@@ -11,7 +11,7 @@ from steelman.attacks import Last, fgsm
 from steelman.data import Data
 from steelman.defences import DefenseGAN
 from steelman.norms import Linf
-from steelman.training.fit import Observer
+from steelman.progress import OnProgress
 from steelman.training.objectives.purify import Purify
 from steelman.training.objectives.wgan import Rivals, WassersteinGAN
 from steelman.training.purifiers import purifier
@@ -31,7 +31,7 @@ def defense_gan(
     critic_steps: int = 2,
     checkpoint: Path | None = None,
     device: str = "cpu",
-    observe: Observer | None = None,
+    progress: OnProgress | None = None,
 ) -> Trained:
     """Returns a Defense-GAN whose generator learned from clean images alone, against a critic that is thrown away.
 
@@ -60,7 +60,7 @@ def defense_gan(
         learner=rivals,
         checkpoint=checkpoint,
         device=device,
-        observe=observe,
+        progress=progress,
     )
 
 
@@ -74,7 +74,7 @@ def defense_gan_encoder(
     steps: int = 3,
     checkpoint: Path | None = None,
     device: str = "cpu",
-    observe: Observer | None = None,
+    progress: OnProgress | None = None,
 ) -> Trained:
     """Returns `model`, a Defense-GAN with an encoder, whose generator is that of `generator` and stays as it is.
 
@@ -94,7 +94,7 @@ def defense_gan_encoder(
         steps=steps,
         checkpoint=checkpoint,
         device=device,
-        observe=observe,
+        progress=progress,
     )
     model.generator.requires_grad_(True)
     generated = {"arguments": model.settings, "generator": weights.digest(generator)}

@@ -18,8 +18,8 @@ from steelman.defences.robust import drawn
 from steelman.losses import Loss, cross_entropy
 from steelman.models import folded
 from steelman.norms import Ball, Linf
+from steelman.progress import OnProgress
 from steelman.threat import Threat
-from steelman.training.fit import Observer
 from steelman.training.objectives import CertifiedLoss, Classify, EndToEndPurifierLoss, Purify, Weights
 from steelman.training.recipe import Recipe
 from steelman.training.recipes import CERTIFIED_AUTOENCODER, MIRRORED, ROBUST_AUTOENCODER, UNET
@@ -59,7 +59,7 @@ def purifier(
     steps: int = 10,
     checkpoint: Path | None = None,
     device: str = "cpu",
-    observe: Observer | None = None,
+    progress: OnProgress | None = None,
 ) -> Trained:
     """Returns a purifier that holds before one classifier against FGSM and PGD of every eps at once.
 
@@ -69,7 +69,7 @@ def purifier(
     objective = of_every_eps(classifier, steps)
     metadata = {"defence": name, "classifier": weights.digest(classifier)}
     return fitted(
-        model, objective, data, recipe, metadata, judged=1000, checkpoint=checkpoint, device=device, observe=observe
+        model, objective, data, recipe, metadata, judged=1000, checkpoint=checkpoint, device=device, progress=progress
     )
 
 
@@ -124,7 +124,7 @@ def robust_autoencoder(
     shift: int = 1,
     checkpoint: Path | None = None,
     device: str = "cpu",
-    observe: Observer | None = None,
+    progress: OnProgress | None = None,
     **settings: object,
 ) -> Trained:
     """Returns a purifier trained through itself and a frozen classifier, to hold when the attacker knows both.
@@ -137,7 +137,7 @@ def robust_autoencoder(
     objective = through(classifier, threat, steps=steps, **{"augment": augmentation(data, shift), **settings})  # type: ignore[arg-type]
     metadata = {"defence": name, "classifier": read}
     return fitted(
-        model, objective, data, recipe, metadata, judged=500, checkpoint=checkpoint, device=device, observe=observe
+        model, objective, data, recipe, metadata, judged=500, checkpoint=checkpoint, device=device, progress=progress
     )
 
 
@@ -154,7 +154,7 @@ def certified_autoencoder(
     shift: int = 0,
     checkpoint: Path | None = None,
     device: str = "cpu",
-    observe: Observer | None = None,
+    progress: OnProgress | None = None,
 ) -> Trained:
     """Returns a purifier whose reading is trained on its own bounds, and that draws what the classifier reads best.
 
@@ -177,7 +177,7 @@ def certified_autoencoder(
         learner=model.judge,
         checkpoint=checkpoint,
         device=device,
-        observe=observe,
+        progress=progress,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from torch import nn
 
 from steelman import weights
 from steelman.data import Data, Images
+from steelman.errors import InputError
+from steelman.progress import OnProgress
 from steelman.training.checkpoint import Epoch
-from steelman.training.fit import Objective, Observer, fit
+from steelman.training.fit import Objective, fit
 from steelman.training.recipe import Recipe
 
 
@@ -47,7 +49,7 @@ def fitted(
     learner: nn.Module | None = None,
     checkpoint: Path | None,
     device: str,
-    observe: Observer | None,
+    progress: OnProgress | None,
 ) -> Trained:
     """Returns a model fitted to a data set, 1/12 of whose training images only validate, with its record.
 
@@ -75,10 +77,30 @@ def fitted(
         recipe,
         checkpoint=checkpoint,
         device=device,
-        observe=observe,
+        progress=progress,
         better=better,
     )
     return trained(history)
+
+
+def train_or_load(path: Path, train: Callable[[Path], Trained], wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the settings of the weights in a file, trained into it first where they are not there yet.
+
+    train: is called with the checkpoint beside it, from which one that was killed goes on.
+    wanted: what the settings must say.
+    Raises InputError for weights made in another way.
+    """
+    checkpoint = path.with_suffix(".checkpoint")
+    if checkpoint.is_file() or not path.is_file():  # while it trains, the best weights so far stand there
+        train(checkpoint).save(path, checkpoint)
+    _, settings = weights.read(path)
+    other = sorted(name for name, value in wanted.items() if settings.get(name) != value)
+    if other:
+        raise InputError(
+            f"expected {path} to be trained as this run says, but its {' and '.join(other)} differ: "
+            "give the options it was made with, or another --out"
+        )
+    return settings
 
 
 def record(

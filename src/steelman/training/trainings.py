@@ -15,10 +15,10 @@ from steelman import defences, weights
 from steelman.data import Data
 from steelman.defences import DefenseGAN
 from steelman.errors import InputError, unknown
+from steelman.progress import OnProgress
 from steelman.registry import takes
 from steelman.training.autoencoders import magnet, puvae
 from steelman.training.bayesian import bayesian_autoencoder
-from steelman.training.fit import Observer
 from steelman.training.generators import defense_gan, defense_gan_encoder
 from steelman.training.purifiers import certified_autoencoder, purifier, robust_autoencoder
 from steelman.training.recipe import Recipe
@@ -36,7 +36,7 @@ from steelman.training.recipes import (
 from steelman.training.seeding import seeded
 from steelman.training.trained import Trained
 
-GIVEN = ("model", "classifier", "data", "name", "threat", "recipe", "checkpoint", "device", "observe")
+GIVEN = ("model", "classifier", "data", "name", "threat", "recipe", "checkpoint", "device", "progress")
 """What a training is called with, as far as it takes it; all else that it takes is a setting of its own."""
 
 FORMER = {"unaware": "oblivious"}
@@ -118,10 +118,10 @@ def _encoder(
     recipe: Recipe,
     checkpoint: Path | None,
     device: str,
-    observe: Observer | None,
+    progress: OnProgress | None,
     generator: str | None = None,
 ) -> Trained:
-    how: dict[str, Any] = {"recipe": recipe, "checkpoint": checkpoint, "device": device, "observe": observe}
+    how: dict[str, Any] = {"recipe": recipe, "checkpoint": checkpoint, "device": device, "progress": progress}
     return defense_gan_encoder(_generator(data.id, generator), model, classifier, data, **how)
 
 

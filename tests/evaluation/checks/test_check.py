@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from steelman import data, models
-from steelman.attacks import Progress
 from steelman.errors import InputError
 from steelman.evaluation import checks
 from steelman.evaluation.checks import CheckContext, binarised, black_box_checks
 from steelman.norms import L0, L2, Linf
+from steelman.progress import Progress
 from steelman.records import Trust
 
 

@@ -16,18 +16,7 @@ from torch import Tensor
 from steelman.attacks.engine.guides import Guide, Plain
 from steelman.attacks.engine.oracle import Oracle
 from steelman.attacks.engine.problem import Asks, Headed, Probe, Problem, Rule, Stopping, put, take
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What an observer hears: samples done, samples in all, samples broken."""
-
-    done: int
-    total: int
-    broken: int
-
-
-Observer = Callable[[Progress], None]
+from steelman.progress import OnProgress, Progress
 
 
 @runtime_checkable
@@ -69,7 +58,7 @@ def run(
     *,
     guide: Guide,
     restarts: int = 1,
-    observe: Observer | None = None,
+    progress: OnProgress | None = None,
 ) -> None:
     """Runs a rule on every sample of an oracle, whose tally then says what was found.
 
@@ -78,9 +67,9 @@ def run(
     """
     search = own_loop(rule)
     if search is not None:
-        _search(search, oracle, observe)
+        _search(search, oracle, progress)
     else:
-        _attempt(cast("Rule[Any]", rule), oracle, guide, restarts, observe)
+        _attempt(cast("Rule[Any]", rule), oracle, guide, restarts, progress)
 
 
 def own_loop(rule: Rule[Any] | Search) -> Search | None:
@@ -88,7 +77,7 @@ def own_loop(rule: Rule[Any] | Search) -> Search | None:
     return rule if isinstance(rule, Search) else None
 
 
-def _search(search: Search, oracle: Oracle, observe: Observer | None) -> None:
+def _search(search: Search, oracle: Oracle, progress: OnProgress | None) -> None:
     oracle.look_at_clean()
     waiting = (~oracle.done).nonzero().squeeze(1)
     total, finished = len(oracle.problem.x), int(oracle.done.sum())
@@ -96,17 +85,17 @@ def _search(search: Search, oracle: Oracle, observe: Observer | None) -> None:
         part = oracle.part(rows)
 
         def tell(rows: Tensor = rows, part: Oracle = part, finished: int = finished) -> None:
-            if observe is not None:
+            if progress is not None:
                 oracle.merge(rows, part)
-                observe(Progress(finished, total, int((oracle.tally.margin > 0).sum())))
+                progress(Progress(finished, total, broken=int((oracle.tally.margin > 0).sum())))
 
         search.search(part, tell)
         oracle.merge(rows, part)
         finished += len(rows)
-        _tell(observe, finished, oracle)
+        _tell(progress, finished, oracle)
 
 
-def _attempt(rule: Rule[Any], oracle: Oracle, guide: Guide, restarts: int, observe: Observer | None) -> None:
+def _attempt(rule: Rule[Any], oracle: Oracle, guide: Guide, restarts: int, progress: OnProgress | None) -> None:
     """Makes every attempt at every sample; where few are left, several attempts at one at once, each in its slot."""
     ids, attempts = torch.arange(len(oracle.problem.x), device=oracle.problem.x.device), restarts
     looked = not (rule.from_input and isinstance(guide, Plain))
@@ -116,7 +105,7 @@ def _attempt(rule: Rule[Any], oracle: Oracle, guide: Guide, restarts: int, obser
         attempts *= guide.targets(oracle.problem.logits.shape[1])
     turns = torch.zeros_like(ids)
     if not looked or attempts == 1 or not _few(len(ids), oracle):
-        ids, turns = _roll(rule, oracle, guide, ids, turns, attempts, looked, observe)
+        ids, turns = _roll(rule, oracle, guide, ids, turns, attempts, looked, progress)
     while len(ids):
         together = min(max(1, oracle.slots // len(ids)), attempts - int(turns.min()))
         rows = ids.repeat_interleave(together)
@@ -128,8 +117,8 @@ def _attempt(rule: Rule[Any], oracle: Oracle, guide: Guide, restarts: int, obser
         turns = turns + together
         left = ~oracle.done[ids] & (turns < attempts)
         ids, turns = ids[left], turns[left]
-        _tell(observe, len(oracle.problem.x) - len(ids), oracle)
-    _tell(observe, len(oracle.problem.x), oracle)
+        _tell(progress, len(oracle.problem.x) - len(ids), oracle)
+    _tell(progress, len(oracle.problem.x), oracle)
 
 
 def _few(count: int, oracle: Oracle) -> bool:
@@ -145,7 +134,7 @@ def _roll(
     again: Tensor,
     attempts: int,
     looked: bool,
-    observe: Observer | None,
+    progress: OnProgress | None,
 ) -> tuple[Tensor, Tensor]:
     """Runs the samples of a queue, from the attempts in `again` to the last one, until few are left unsolved.
 
@@ -157,7 +146,7 @@ def _roll(
     stopping = rule if isinstance(rule, Stopping) else None
     headed = rule if isinstance(rule, Headed) else None
     while len(flight.ids):
-        _tell(observe, len(oracle.problem.x) - len(queue) - len(flight.ids) - len(pending[0]), oracle)
+        _tell(progress, len(oracle.problem.x) - len(queue) - len(flight.ids) - len(pending[0]), oracle)
         probe = _probe(rule, oracle, flight, headed, guide)
         if not looked:
             oracle.tally.natural[flight.ids] |= (probe.k == 0) & (flight.problem.attempt == 0) & (probe.margin > 0)
@@ -180,9 +169,9 @@ def _roll(
     return pending
 
 
-def _tell(observe: Observer | None, finished: int, oracle: Oracle) -> None:
-    if observe is not None:
-        observe(Progress(finished, len(oracle.problem.x), int((oracle.tally.margin > 0).sum())))
+def _tell(progress: OnProgress | None, finished: int, oracle: Oracle) -> None:
+    if progress is not None:
+        progress(Progress(finished, len(oracle.problem.x), broken=int((oracle.tally.margin > 0).sum())))
 
 
 def _probe(rule: Rule[Any], oracle: Oracle, flight: _Slots, headed: Headed | None, guide: Guide) -> Probe:

@@ -60,7 +60,7 @@ def run(spec: RunSpec, *, kind: ModuleType, out: Path, share: float, half: bool,
     asked: the options of the recipe and of the kind.
     """
     from steelman import data
-    from steelman.cli.console import command_line, console, fitting
+    from steelman.cli.console import command_line, console, following
     from steelman.device import device
     from steelman.files import writable
     from steelman.training import named
@@ -74,8 +74,8 @@ def run(spec: RunSpec, *, kind: ModuleType, out: Path, share: float, half: bool,
         raise InputError(f"expected --out as a file to write, got the folder {out}: say {out}/weights.safetensors")
     checkpoint = out.with_suffix(".checkpoint")
     writable(out.parent)
-    with fitting(f"{kind.__name__.rpartition('.')[2]} {name} on {images.name}") as observe:
-        how = {"checkpoint": checkpoint, "device": where, "observe": observe}
+    with following(f"{kind.__name__.rpartition('.')[2]} {name} on {images.name}") as progress:
+        how = {"checkpoint": checkpoint, "device": where, "progress": progress}
         given = Given(spec, images, recipe, fit["epochs"], how, out)
         trained = kind.train(given, **asked)
     trained = replace(trained, settings={**trained.settings, "command": command_line()})

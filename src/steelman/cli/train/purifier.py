@@ -81,13 +81,14 @@ def train(
 
 def _autoencoder(given: Given, attack: str) -> Trained:
     from steelman import models
-    from steelman.studies.autoencoder import as_many_steps, train_autoencoder
+    from steelman.studies.protocols import AS_PUBLISHED
+    from steelman.studies.published import DEFENDED
+    from steelman.training import as_many_steps, conv_autoencoder
 
     if given.images.train is None:
         raise InputError(f"expected training images in {given.images.name}, got a test split alone")
     target, side = given.classifier(), given.images.test.shape[-1]
     published = target.inner if isinstance(target, models.Resized) else models.Resized(target, side)
     epochs = as_many_steps(len(given.images.train)) if given.epochs is None else given.epochs
-    return train_autoencoder(
-        published, given.images.train, attack, recipe=replace(given.recipe, epochs=epochs), **given.how
-    )
+    made, recipe = AS_PUBLISHED.attack(attack, DEFENDED[attack]), replace(given.recipe, epochs=epochs)
+    return conv_autoencoder(published, given.images.train, made, recipe=recipe, **given.how)

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from steelman.attacks import Progress
 from steelman.errors import InputError
 from steelman.evaluation.checks.answers import evaluation_mode, gives_logits, same_in_any_batch, same_twice
 from steelman.evaluation.checks.binarised import binarisation
@@ -18,7 +17,7 @@ from steelman.evaluation.checks.strength import more_steps, one_step
 from steelman.evaluation.checks.trajectory import loss
 from steelman.evaluation.checks.trust_check import TrustCheck, as_check, failed, passed, skipped
 from steelman.evaluation.checks.verdicts import verdict
-from steelman.evaluation.measure import Observer
+from steelman.progress import OnProgress, Progress
 from steelman.records import CheckOutcome
 from steelman.registry import Registry
 
@@ -99,13 +98,13 @@ _APART = 104_729
 
 
 def check(
-    context: CheckContext, observe: Observer | None = None, extra: Mapping[str, TrustCheck] | None = None
+    context: CheckContext, progress: OnProgress | None = None, extra: Mapping[str, TrustCheck] | None = None
 ) -> tuple[Finding, ...]:
     """Returns what every check that ships says of a context, in the catalogue's order, and what further ones do.
 
     One that the model cannot be asked for, as where it has no gradient or the norm no such attack, is not applicable.
     The model, its modes and torch's generators are as before.
-    observe: hears of checks done, those that failed as broken.  extra: further checks by name, as `named` gives them.
+    progress: hears of checks done, those that failed as broken.  extra: further checks by name, as `named` gives them.
     """
     own = replace(context, seed=context.seed + _APART)
     asked = {**catalogue.shipped, **(extra or {})}
@@ -114,9 +113,9 @@ def check(
         with warnings.catch_warnings():  # that these are no logits is what a check of its own says
             warnings.filterwarnings("ignore", message="the model seems to return probabilities")
             found.append(one.find(name, own))
-        if observe is not None:
+        if progress is not None:
             broken = sum(finding.check.outcome is CheckOutcome.FAIL for finding in found)
-            observe(Progress(len(found), len(asked), broken))
+            progress(Progress(len(found), len(asked), broken=broken))
     return tuple(found)
 
 

@@ -13,6 +13,7 @@ from steelman.attacks.engine.problem import put, take
 from steelman.evaluation import measure
 from steelman.evaluation.padding import PadBatch
 from steelman.evaluation.planning.attacker import Attacker
+from steelman.progress import OnProgress
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,14 +37,14 @@ class Attempt:
         indices: Tensor,
         seed: int = 0,
         precision: str = "auto",
-        observe: measure.Observer | None = None,
+        progress: OnProgress | None = None,
     ) -> Result:
         """Returns what it found, as an attack does; what broke a random pipeline has done so on fresh draws too.
 
         What seemed broken there and then held is attacked once more, to its worst.
         """
         how: dict[str, Any] = {"seed": seed, "precision": precision}
-        result = self.attack(PadBatch(self.model), x, y, indices=indices, observe=observe, **how)
+        result = self.attack(PadBatch(self.model), x, y, indices=indices, progress=progress, **how)
         if not attacker.random:
             return result
         result, doubtful = _confirmed(result, attacker, y, seed)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from steelman.attacks import AttackLike, Progress, Result, catalogue, pgd
+from steelman.attacks import AttackLike, Result, catalogue, pgd
 from steelman.data import Images
 from steelman.evaluation import measure
 from steelman.evaluation.certificates import certify
@@ -18,14 +18,13 @@ from steelman.evaluation.planning.attacker import Attacker
 from steelman.evaluation.planning.attempts import Attempt, attempts
 from steelman.evaluation.planning.threat_groups import ThreatGroup
 from steelman.evaluation.storing.journal import Outcome, Step
+from steelman.progress import OnProgress
 
 _SHOWN = 4
 """Of the survivors of a chunk, and where a run has no folder of what broke too, so many are kept for the pictures."""
 
 Made = tuple[list[Outcome], Tensor | None]
 """The lines, and the adversarial images, (M, *S), that they name."""
-
-Hear = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +33,7 @@ class Piece:
 
     step: Step
     chunk: int
-    make: Callable[[Hear], Made]
+    make: Callable[[OnProgress], Made]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,11 +73,13 @@ class AttemptRunner:
             for number, margin, other in zip(self._numbers(rows), margins, bare, strict=True)
         ], None
 
-    def static(self, attack: AttackLike, rows: Tensor, hear: Hear) -> Made:
+    def static(self, attack: AttackLike, rows: Tensor, progress: OnProgress) -> Made:
         """What an attack makes of the bare classifier, and what the pipeline then reads."""
         assert self.undefended is not None
         x, y = self.batch(rows)
-        made = attack(PadBatch(self.undefended), x, y, seed=self.seed, indices=self.images.indices[rows], observe=hear)
+        made = attack(
+            PadBatch(self.undefended), x, y, seed=self.seed, indices=self.images.indices[rows], progress=progress
+        )
         draws = self.attacker.draws
         margins = measure.margins(
             PadBatch(self.attacker.pipeline), made.x, y, seed=self.seed + 1, draws=draws, abstention="right"
@@ -113,12 +114,12 @@ class AttemptRunner:
         attempt = next(attempts(self.attacker, [pgd(group.threat, steps=5)]))
         return attempt(self.attacker, x, y, indices=self.images.indices[rows], seed=self.seed).broken
 
-    def attempt(self, group: ThreatGroup, attempt: Attempt, rows: Tensor, hear: Hear) -> Made:
+    def attempt(self, group: ThreatGroup, attempt: Attempt, rows: Tensor, progress: OnProgress) -> Made:
         """What an attempt finds; its images inside the group, and those of a few that hold."""
         if not len(rows):
             return [], None
         x, y = self.batch(rows)
-        found = attempt(self.attacker, x, y, indices=self.images.indices[rows], seed=self.seed, observe=hear)
+        found = attempt(self.attacker, x, y, indices=self.images.indices[rows], seed=self.seed, progress=progress)
         shown = self._shown(group, found)
         place = torch.where(shown, shown.cumsum(0) - 1, -1).tolist()
         columns = (

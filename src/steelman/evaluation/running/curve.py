@@ -25,7 +25,7 @@ def smallest(made: AttemptRunner, state: RunState, group: ThreatGroup, chunk: in
         return
     attempt = next(attempts(made.attacker, [fmn(group.threat.at(math.inf))]))
     step = Step(group.place, "curve/fmn", "fmn", attempt.through, StepKind.CURVE)
-    yield Piece(step, chunk, lambda hear: made.attempt(group, attempt, rows[state.right[rows]], hear))
+    yield Piece(step, chunk, lambda told: made.attempt(group, attempt, rows[state.right[rows]], told))
 
 
 def radii(

@@ -3,37 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from steelman.attacks import AttackLike, Progress
+from steelman.attacks import AttackLike
 from steelman.evaluation import checks
 from steelman.evaluation.options import EvaluationOptions
 from steelman.evaluation.planning.attempts import Attempt, attempts
 from steelman.evaluation.planning.threat_groups import ThreatGroup
-from steelman.evaluation.running.attempt_runner import AttemptRunner, Hear, Made, Piece
+from steelman.evaluation.running.attempt_runner import AttemptRunner, Made, Piece
 from steelman.evaluation.running.curve import RADII, radii, smallest
 from steelman.evaluation.running.run_state import nothing_yet
 from steelman.evaluation.running.trust import check_context
 from steelman.evaluation.storing.journal import Step, StepKind
 from steelman.evaluation.storing.store import Store
-
-
-@dataclass(frozen=True)
-class Now:
-    """What an observer hears: which piece of work is running, as one of how many, and how far it is."""
-
-    title: str
-    at: int
-    of: int
-    progress: Progress
-
-
-Observer = Callable[[Now], None]
+from steelman.progress import OnProgress, Progress
 
 
 class Runner:
@@ -49,13 +37,13 @@ class Runner:
         groups: tuple[ThreatGroup, ...],
         store: Store,
         options: EvaluationOptions,
-        observe: Observer | None = None,
+        progress: OnProgress | None = None,
     ) -> None:
         self.attempts, self.given, self.groups, self.store, self.options = attempt_runner, given, groups, store, options
         self.state = nothing_yet(len(attempt_runner.images), groups)
         self.chunks = list(torch.arange(len(attempt_runner.images)).split(options.batch))
         self._places = {number: place for place, number in enumerate(attempt_runner.images.indices.tolist())}
-        self._observe, self._title = observe, ""
+        self._progress, self._title, self._furthest = progress, "", 0.0
         self._of, self._done = self._count(), 0
 
     def run(self) -> None:
@@ -75,6 +63,8 @@ class Runner:
             self._run_all(radii(self.attempts, self.state, self.groups, group, self.chunks))
         for group in self.groups if self.options.check else ():
             self._trust(group)
+        self._done = self._of
+        self.on_progress(Progress(1, 1))
 
     def run_step(self, piece: Piece) -> None:
         """Makes a piece of work unless it is done, and takes over what it found."""
@@ -94,10 +84,12 @@ class Runner:
         for outcome in self.store.outcomes(step, chunk):
             self.state.note(self._places[outcome.number], step.kind, group, outcome)
 
-    def on_progress(self, progress: Progress) -> None:
-        """Hears how far an attempt is."""
-        if self._observe is not None:
-            self._observe(Now(self._title, min(self._done, self._of) - 1, self._of, progress))
+    def on_progress(self, now: Progress) -> None:
+        """Hears how far an attempt is, and tells how far the run is; never back, as a check may add to the whole."""
+        if self._progress is not None:
+            done = min(self._done, self._of) - 1 + now.share
+            self._furthest = max(self._furthest, done)
+            self._progress(Progress(self._furthest, self._of, self._title, now.broken))
 
     def _attack(self, group: ThreatGroup, chunk: int, rows: Tensor) -> None:
         if self.attempts.undefended is not None:
@@ -118,16 +110,16 @@ class Runner:
         name = f"{kind}/{attempt.name}/{attempt.through}"
         every = (self.options.each or not group.bounded) and kind is StepKind.ADAPTIVE
 
-        def make(hear: Hear) -> Made:
+        def make(progress: OnProgress) -> Made:
             chosen = self.state.right if every else self.state.alive(group)
-            return self.attempts.attempt(group, attempt, rows[chosen[rows]], hear)
+            return self.attempts.attempt(group, attempt, rows[chosen[rows]], progress)
 
         return Piece(Step(group.place, name, attempt.name, attempt.through, kind), chunk, make)
 
-    def _clean(self, rows: Tensor, _: Hear) -> Made:
+    def _clean(self, rows: Tensor, _: OnProgress) -> Made:
         return self.attempts.clean(rows)
 
-    def _proof(self, group: ThreatGroup, rows: Tensor, _: Hear) -> Made:
+    def _proof(self, group: ThreatGroup, rows: Tensor, _: OnProgress) -> Made:
         chosen = rows[self.state.right[rows]]
         if not len(chosen) or self.store.fact(group.place, "uncertified") is not None:
             return [], None
@@ -169,7 +161,7 @@ class Runner:
 
     def _begin(self, title: str) -> None:
         self._title = title
-        self.on_progress(Progress(0, 1, 0))
+        self.on_progress(Progress(0, 1))
 
     def _farthest(self) -> list[ThreatGroup]:
         """Of each norm the group with the largest radius, for its curve."""

@@ -1,24 +1,35 @@
-"""The paper's auto-encoder, trained as its code trains it: one network for each data set, classifier and attack."""
+"""The paper's auto-encoder, trained as its code trains it: on images that one attack made before training began.
+
+Source: code of arXiv 2312.03520.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from steelman import weights
-from steelman.attacks import Progress as Attacking
+from steelman.attacks import Attack
 from steelman.data import Images
 from steelman.defences import ConvAutoencoder
 from steelman.models import resize
-from steelman.studies.protocols import AS_PUBLISHED
-from steelman.studies.published import DEFENDED
-from steelman.training import Examples, Observer, Progress, Recipe, Trained, fit, record, seeded
+from steelman.progress import OnProgress
+from steelman.training.checkpoint import Examples
+from steelman.training.fit import fit
+from steelman.training.recipe import Recipe
+from steelman.training.seeding import seeded
+from steelman.training.trained import Trained, record
+from steelman.victim import Mode
+
+MODE: Mode = "train"
+SLOTS = 64
+"""How the classifier is attacked: with batch statistics and dropout, on batches of so many."""
 
 
 @dataclass(frozen=True)
@@ -76,42 +87,29 @@ def as_many_steps(n: int) -> int:
     return max(1, round(10 * 60_000 / n))
 
 
-def train_autoencoder(
+def conv_autoencoder(
     classifier: nn.Module,
     images: Images,
-    attack: str,
+    attack: Attack,
     *,
     recipe: Recipe,
     checkpoint: Path | None = None,
     device: str = "cpu",
-    observe: Observer | None = None,
+    progress: OnProgress | None = None,
 ) -> Trained:
     """Returns the paper's auto-encoder for one attack, made on the classifier alone before training begins.
 
-    classifier: on images of 32×32, in training mode while it is attacked, as published.
-    observe: hears of the attack, image by image, and then of the training, step by step.
-    images: to train on, the last 1/12 of which only validate.  attack: "fgsm" or "pgd", at the paper's eps.
+    classifier: on images of 32×32, in training mode while it is attacked.
+    images: to train on, the last 1/12 of which only validate.
+    progress: hears of the attack, image by image, and then of the training, step by step.
     """
     x, y = resize(images.x, 32).to(device), images.y.to(device)
-    made = AS_PUBLISHED.attack(attack, DEFENDED[attack])
-    x_adv = made(
-        classifier.to(device),
-        x,
-        y,
-        seed=recipe.seed,
-        mode=AS_PUBLISHED.mode,
-        slots=AS_PUBLISHED.slots,
-        precision=recipe.precision,
-        observe=None if observe is None else _as_training(observe),
-    ).x
+    how: dict[str, Any] = {"seed": recipe.seed, "mode": MODE, "slots": SLOTS, "precision": recipe.precision}
+    x_adv = attack(classifier.to(device), x, y, progress=progress, **how).x
     kept, val = Pairs(x_adv.cpu(), x.cpu()).split(max(1, len(x) // 12))
     with seeded(recipe.seed):
         model = ConvAutoencoder(images.shape[0])
-    objective = Reconstruct(attack, weights.digest(classifier))
-    history = fit(model, objective, kept, val, recipe, checkpoint=checkpoint, device=device, observe=observe)
-    made_with = {"defence": "conv-autoencoder", "attack": attack, "eps": DEFENDED[attack]}
+    objective = Reconstruct(attack.name, weights.digest(classifier))
+    history = fit(model, objective, kept, val, recipe, checkpoint=checkpoint, device=device, progress=progress)
+    made_with = {"defence": "conv-autoencoder", "attack": attack.name, "eps": float(attack.threat.eps)}
     return Trained(model, history, record(model, images, recipe, repr(objective), history, len(images)) | made_with)
-
-
-def _as_training(observe: Observer) -> Callable[[Attacking], None]:
-    return lambda now: observe(Progress(now.done, now.total, math.nan, ()))
