@@ -239,6 +239,6 @@ def test_the_command_trains_a_generator_and_then_its_encoder(
     other = tmp_path / "unet.safetensors"
     weights.write(defences.build("unet"), other, {"defence": "unet", "arguments": {}})
     assert main([*whole, "--generator", str(other)]) == 2
-    assert "expected a Defense-GAN as --generator, got UNetPurifier" in capsys.readouterr().err
+    assert "expected a Defense-GAN as generator, got UNetPurifier" in capsys.readouterr().err
     assert main(whole) == 2
     assert "defence" in capsys.readouterr().err
