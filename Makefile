@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUN ?= runs/demo
 
-.PHONY: demo test test-all check docs format clean
+.PHONY: demo test test-all check docs schema format clean
 
 demo: $(VENV)/.ready  ## the main job: attack, defend, measure, report
 	$(BIN)/steelman reproduce --out $(RUN)
@@ -22,6 +22,9 @@ check: $(VENV)/.ready-test
 
 docs: $(VENV)/.ready-test  ## the examples in docstrings and docs, run
 	$(BIN)/python -m pytest src docs
+
+schema: $(VENV)/.ready  ## docs/run.schema.json from the code
+	$(BIN)/python -m steelman.spec.schema > docs/run.schema.json
 
 format: $(VENV)/.ready-test
 	$(BIN)/ruff check --fix .

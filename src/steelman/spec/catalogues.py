@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from steelman.registry import load
 from steelman.spec.values import Name
 
 
-def _data() -> Iterable[str]:
-    from steelman.data.shipped import SHIPPED
+def _names(*places: str) -> Callable[[], Iterable[str]]:
+    """The names in catalogues, and those that functions without arguments give."""
 
-    return SHIPPED
+    def known() -> Iterable[str]:
+        for found in map(load, places):
+            names = found() if callable(found) else found
+            assert isinstance(names, Iterable)
+            yield from names
 
-
-def _like() -> Iterable[str]:
-    from steelman.data.sources import KNOWN
-
-    return KNOWN
-
-
-def _models() -> Iterable[str]:
-    from steelman import models
-
-    return [*models.catalogue, *models.shipped()]
-
-
-def _surrogates() -> Iterable[str]:
-    from steelman import models
-
-    return models.shipped()
+    return known
 
 
 def _defences() -> Iterable[str]:
+    """Those that can be used: what is trained, which need not say its data set, and what needs no training."""
     from steelman import defences
 
-    shipped = defences.shipped()
+    trained = defences.shipped()
     ready = [name for name in defences.catalogue if name not in defences.purifiers]
-    return dict.fromkeys([*shipped, *(each.partition("/")[2] for each in shipped), *ready, "none"])
+    return dict.fromkeys([*trained, *(each.partition("/")[2] for each in trained), *ready, "none"])
 
 
 def _detectors() -> Iterable[str]:
@@ -45,23 +35,13 @@ def _detectors() -> Iterable[str]:
     return [*detectors.shipped(), *(each for each in detectors.catalogue if each not in detectors.catalogue.shipped)]
 
 
-def _attacks() -> Iterable[str]:
-    from steelman import attacks
+_MODELS = _names("steelman.models:catalogue", "steelman.models:shipped")
 
-    return attacks.catalogue
-
-
-def _checks() -> Iterable[str]:
-    from steelman.evaluation import checks
-
-    return checks.catalogue
-
-
-DATA = Name(kind="data set", known=_data, file="a folder of images or an .npz")
-LIKE = Name(kind="data set that steelman knows", known=_like)
-MODEL = Name(kind="model", known=_models, file="the folder of a saved pipeline", code=True)
-DEFENCE = Name(kind="defence", known=_defences, file="a safetensors file", code=True)
-DETECTOR = Name(kind="detector", known=_detectors, file="a file of steelman train detector", code=True)
-ATTACK = Name(kind="attack", known=_attacks, code=True)
-CHECK = Name(kind="trust check", known=_checks, code=True)
-SURROGATE = Name(kind="surrogate", known=_surrogates, code=True)
+DATA = Name("data set", _names("steelman.data:SHIPPED"), file="a folder of images or an .npz")
+LIKE = Name("data set that steelman knows", _names("steelman.data.sources:KNOWN"))
+MODEL = Name("model", _MODELS, file="the folder of a saved pipeline", code=True)
+SURROGATE = Name("surrogate", _names("steelman.models:shipped"), code=True)
+DEFENCE = Name("defence", _defences, file="a safetensors file", code=True)
+DETECTOR = Name("detector", _detectors, file="a file of steelman train detector", code=True)
+ATTACK = Name("attack", _names("steelman.attacks:catalogue"), code=True)
+CHECK = Name("trust check", _names("steelman.evaluation.checks:catalogue"), code=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from steelman.spec.parts import Parts
-from steelman.spec.values import Kind, kind
+from steelman.spec.values import Kind, Name, kind
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Option:
     part: str
     name: str
     default: Any
-    kind: Kind
+    kind: Kind | Name
     several: bool
 
     @property

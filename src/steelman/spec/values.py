@@ -29,7 +29,7 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Name(Kind):
+class Name:
     """A name among others.
 
     kind: what is named, as in "attack".  known: the names, looked up when there is one to check.
@@ -37,12 +37,12 @@ class Name(Kind):
     code: whether it may be package.module:factory.
     """
 
-    wanted: str = "a name"
-    plain: bool = True
-    kind: str = ""
-    known: Callable[[], Iterable[str]] = tuple
+    kind: str
+    known: Callable[[], Iterable[str]]
     file: str = ""
     code: bool = False
+    wanted: str = "a name"
+    plain: bool = True
 
 
 def _listed(value: object) -> tuple[Any, ...]:
@@ -83,9 +83,9 @@ def _setting(value: object) -> Any:
     return None if value == "none" else value
 
 
-def kind(info: FieldInfo) -> Kind:
+def kind(info: FieldInfo) -> Kind | Name:
     """Returns what the value of a field must be."""
-    return [part for part in _within(info) if isinstance(part, Kind)][-1]
+    return [part for part in _within(info) if isinstance(part, Kind | Name)][-1]
 
 
 def _within(annotation: object) -> Iterator[object]:
