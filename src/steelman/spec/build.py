@@ -29,8 +29,8 @@ def attacks(spec: AttackSpec, data: Data, device: str, *, targeted: bool = False
 
     A setting that one of several attacks does not have is for the others.
     targeted: made for labels that are the classes to reach.
-    Raises InputError for settings that make no attack, for one that has no targeted form, for no radius where one is
-    needed, and for the same attack twice.
+    Raises InputError for settings that make no attack, for one that has no targeted form, and for no radius where one
+    is needed.
     """
     from steelman.attacks import Finds, named
 
@@ -52,14 +52,7 @@ def attacks(spec: AttackSpec, data: Data, device: str, *, targeted: bool = False
             made.append(_made(name, entry, **settings))
         else:
             made += [_made(name, entry, _threat(spec, eps), **settings) for eps in spec.eps or [math.inf]]
-    made = [_through(attack, spec.surrogate, data, device) for attack in made] if spec.surrogate else made
-    keys = [attack.key() for attack in made]
-    for k, attack in enumerate(made):
-        if keys[k] in keys[:k]:
-            raise InputError(
-                f"expected different attacks, got {attack.name} with the same settings twice: leave one out"
-            )
-    return made
+    return [_through(attack, spec.surrogate, data, device) for attack in made] if spec.surrogate else made
 
 
 def usual(spec: AttackSpec, data: str) -> float | None:

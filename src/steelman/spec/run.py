@@ -119,7 +119,7 @@ def _one(name: Name, text: object, entry: Entry, folder: Path, trust_code: bool)
         return str(folder / text) if place.endswith(".py") else text
     if name.file and (folder / text).exists():
         return str(folder / text)
-    more = ["package.module:factory"] * name.code + [name.file] * bool(name.file)
+    more = ["package.module:name", "path/to/file.py:name"] * name.code + [name.file] * bool(name.file)
     raise _at(entry, str(unknown(name.kind, text, [*names, *more])))
 
 
