@@ -39,8 +39,10 @@ from steelman.attacks.standard import standard
 from steelman.attacks.steepest import bim, fgsm, pgd
 from steelman.attacks.transfer import transfer
 from steelman.attacks.universal import sgd_uap, universal
+from steelman.errors import InputError
 from steelman.norms import Linf
-from steelman.registry import Registry
+from steelman.registry import Registry, called, takes, told
+from steelman.threat import Threat
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,7 @@ class Entry:
         """The attack at its defaults, in the first norm that it has; of any radius where it is for one."""
         if self.surrogate:
             return self.recipe(fgsm(Linf(1.0)), len)
-        free = "threat" in (known := signature(self.recipe).parameters) and known["threat"].default is None
-        return self.recipe() if free else self.recipe(getattr(norms, self.norms[0])(1.0))
+        return self.recipe() if _is_free(self.recipe) else self.recipe(Threat(getattr(norms, self.norms[0])(1.0)))
 
     def __call__(self, *arguments: Any, **settings: Any) -> AttackLike:
         """Returns the attack with these settings."""
@@ -123,7 +124,42 @@ SHIPPED: dict[str, Entry] = {
 }
 """By name, the simplest first."""
 
-catalogue: Registry[Entry] = Registry("attack", SHIPPED, group="steelman.attacks")
+
+def as_entry(what: str, found: object) -> Entry:
+    """Returns an `Entry` as it came, and a recipe (threat, **settings) -> attack as one with every norm that it takes.
+
+    what: whose it is, as an error calls it.
+    Raises InputError for what makes no attack.
+    """
+    if isinstance(found, Entry):
+        return found
+    recipe: Callable[..., Any] = called(what, found)
+    made, refused = {}, None
+    for norm in (*ALL, "L0"):
+        try:
+            made[norm] = recipe() if _is_free(recipe) else recipe(Threat(getattr(norms, norm)(1.0)))
+        except InputError as error:
+            refused = error
+        except Exception as error:
+            raise InputError(f"expected {what} to make an attack of a threat, but {told(error)}") from error
+    if not made:
+        raise InputError(f"expected {what} to make an attack of a threat, but {refused}") from refused
+    attack = next(iter(made.values()))
+    lacking = sorted(name for name in vars(AttackLike) if not name.startswith("_") and not hasattr(attack, name))
+    if lacking or not callable(attack):
+        wants = f"{', '.join(lacking) or '__call__'}: see steelman.attacks.AttackLike, and Single to build on"
+        raise InputError(f"expected an attack of {what}, got {type(attack).__name__} without {wants}")
+    own = (attack.threat.ball.name,) if _is_free(recipe) else tuple(made)
+    return Entry(recipe, "", own, "targeted" in takes(recipe), "")
+
+
+def _is_free(recipe: Callable[..., Any]) -> bool:
+    """Whether a recipe needs no threat, as one of an attack that no ball describes."""
+    given = signature(recipe).parameters.values()
+    return all(each.default is not each.empty or each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in given)
+
+
+catalogue: Registry[Entry] = Registry("attack", SHIPPED, group="steelman.attacks", check=as_entry)
 """What ships, and what plug-ins bring."""
 
 
