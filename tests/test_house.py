@@ -75,6 +75,7 @@ ABOVE = {
         "data",
     }
     | {"models", "defences", "weights", "pipeline"},
+    "testing": {"attacks", "norms", "threat", "losses", "models", "defences"},
 }
 """What each room may import besides itself and what is open to all; the command line may import everything."""
 

@@ -23,7 +23,8 @@ def reached(model, x, y, targeted):
 
 @every
 def test_it_is_an_attack(name, norm, targeted):
-    check_attack(build(name, norm, targeted=targeted, restarts=2), exact=True)
+    attack = build(name, norm, targeted=targeted, restarts=2)
+    check_attack(attack, shape=(12,) if targeted else (1, 4, 3), exact=True)
 
 
 @pytest.mark.parametrize("name", INSIDE_A_BALL)

@@ -106,7 +106,8 @@ class Bare:
     [
         (Bare, "got Bare without asks, at, .*: see steelman.attacks.AttackLike, and Single"),
         (3, "a function or a class as the attack, got int"),
-        (lambda: 3, "to make an attack of a threat, but TypeError"),
+        (lambda: 3, "got int without asks, at, "),
+        (lambda threat, model: 3, "to make an attack of a threat, but TypeError"),
         (lambda threat: pgd(threat, steps=0), "to make an attack of a threat, but expected steps"),
     ],
 )

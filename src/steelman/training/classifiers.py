@@ -12,10 +12,11 @@ from torch import nn
 from steelman.data import Data
 from steelman.norms import Ball
 from steelman.progress import OnProgress
+from steelman.registry import takes
 from steelman.threat import Threat
 from steelman.training.cost import cost
 from steelman.training.fit import Objective, warned
-from steelman.training.objectives import Classify
+from steelman.training.objectives import Classify, catalogue
 from steelman.training.objectives import objective as made
 from steelman.training.recipe import Recipe
 from steelman.training.recipes import MIRRORED, ROBUST
@@ -67,13 +68,14 @@ def robust(
     name: of the model in the catalogue, for the record.  threat: what it is trained to withstand.
     objective: of the catalogue of objectives, or what could stand there; `settings` are its own, those of its paper
     unless told, and what is None is not told. It is judged by PGD of 40 steps in any case.
-    ramp: the share of the training over which eps rises to its value. The record says, as `cost`, how many times as
-    many passes of the model a step takes as one of training on labels.
+    ramp: the share of the training over which eps rises to its value, for an objective that has it. The record says, as
+    `cost`, how many times as many passes of the model a step takes as one of training on labels.
     Raises InputError for an objective or settings that are none.
     Source: Madry et al. 2018, section 5, and the objectives' papers; that eps rises over the first 30 %, the optimiser,
     the rates and the averaging are ours.
     """
-    aim = made(objective, threat, ramp=ramp, **settings)
+    own = {"ramp": ramp} if "ramp" in takes(catalogue.named(objective)[1]) else {}
+    aim = made(objective, threat, **own, **settings)
     kept, _ = data.split(recipe.seed)
     batch = tuple(part.to(device) for part in kept.batch(torch.arange(min(len(kept), recipe.batch_size))))
     metadata = {"model": name, "cost": round(cost(model, aim, batch, recipe), 2)}
