@@ -276,8 +276,6 @@ MANY = {
     "steelman.attacks.ead": {"ead"},
     "steelman.defences.defense_gan": {"DefenseGAN.__init__"},
     "steelman.defences.robust": {"RobustAutoencoder.__init__"},
-    "steelman.evaluation.detection": {"detect"},
-    "steelman.evaluation.features": {"feature_maps"},
     "steelman.training.autoencoders": {"puvae"},
     "steelman.training.classifiers": {"classifier", "robust"},
     "steelman.training.detectors": {"detector"},
@@ -288,7 +286,8 @@ MANY = {
     "steelman.training.purifiers": {"certified_autoencoder", "purifier", "robust_autoencoder"},
     "steelman.training.trained": {"fitted"},
 }
-"""Those that take more: the settings of a published attack or network, and trainings."""
+"""Those that take more: an attack's own call, the settings of a paper's attack or network, and trainings, each of which
+also takes a recipe, a checkpoint, a device and who hears of it."""
 
 
 def parameters(node, owner=""):

@@ -73,7 +73,7 @@ def run(spec: RunSpec, *, detector: list[str] | None, fitted_on: str, **fitted: 
     attacked = {name: _made(attack, name, spec.run.seed, classifier, (x, y), images) for name, attack in listed.items()}
     seen = tuple(name for name in listed if name.split(" ")[0] == fitted_on)
     name = spec.pipeline.model or f"{bench.data.name}/cnn"
-    how: dict[str, Any] = {"fitted_on": fitted_on, "seen": seen, "dataset": everything.name, "name": name}
+    how: dict[str, Any] = {"fitted_on": fitted_on, "seen": seen, "dataset": everything.name, "classifier": name}
     found = detect(detectors, classifier, (x, y), attacked, seed=spec.run.seed, **how)
     finish(
         Evaluation(

@@ -21,25 +21,24 @@ _POINTS = 200
 
 def detect(
     detectors: Mapping[str, nn.Module],
-    classifier: nn.Module,
+    model: nn.Module,
     clean: tuple[Tensor, Tensor],
     attacked: Mapping[str, Tensor],
     *,
     fitted_on: str = "",
     seen: tuple[str, ...] = (),
-    dataset: str = "data",
-    name: str = "model",
     fpr: float = 0.05,
     seed: int = 0,
+    **named: str,
 ) -> tuple[Detection, ...]:
     """Returns a record for each detector and each attack, seen in fitting or not.
 
-    detectors: fitted, by name.  clean: (x, y), images (N, C, H, W) in [0, 1] and labels; those that the classifier
-    classifies correctly are the negatives.
-    attacked: by the attack's name, what it made of the same images; those that the classifier then misclassifies are
-    the positives.  fitted_on: the one attack of the fit, "" for none.  seen: which of the names are that attack.
-    dataset, name: of the images and of the classifier, for the records.  fpr: false alarms at which the share of
-    attacked images found is told, inside (0, 1).
+    detectors: fitted, by name.  model: the classifier.
+    clean: (x, y), images (N, C, H, W) in [0, 1] and labels; those that it classifies correctly are the negatives.
+    attacked: by the attack's name, what it made of the same images; those that the model then misclassifies are the
+    positives.  fitted_on: the one attack of the fit, "" for none.  seen: which of the names are that attack.
+    fpr: false alarms at which the share of attacked images found is told, inside (0, 1).
+    named: the fields `dataset` and `classifier` of the records.
     Raises InputError for attacked images of another shape, and where the classifier classifies no clean image
     correctly.
     """
@@ -49,12 +48,12 @@ def detect(
         raise InputError(
             f"expected {tuple(x.shape)} images of {odd[0]}, one for each clean one, got {tuple(attacked[odd[0]].shape)}"
         )
-    whole = right(classifier, x, y, seed=seed)
+    whole = right(model, x, y, seed=seed)
     if not bool(whole.any()):
         raise InputError(
             "expected a classifier that classifies some clean images correctly, got one that classifies none"
         )
-    broken = {attack: whole & ~right(classifier, x_adv, y, seed=seed) for attack, x_adv in attacked.items()}
+    broken = {attack: whole & ~right(model, x_adv, y, seed=seed) for attack, x_adv in attacked.items()}
     found = []
     for detector, module in detectors.items():
         negatives = scored(module, x[whole])
@@ -62,7 +61,7 @@ def detect(
             chosen = x_adv[broken[attack]]
             positives = scored(module, chosen) if len(chosen) else negatives[:0]
             figures = measured(negatives, positives, fpr)
-            kind = {"dataset": dataset, "classifier": name, "detector": detector, "attack": attack}
+            kind = {"dataset": "data", "classifier": "model", "detector": detector, "attack": attack} | named
             found.append(Detection(**kind, fitted_on=fitted_on, seen=attack in seen, fpr=fpr, **figures))  # type: ignore[arg-type]
     return tuple(found)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,17 +80,13 @@ def feature_maps(
     groups: Sequence[Mapping[str, str]],
     *,
     pictured: int = 3,
-    classifier: str,
-    defence: str,
-    attack: str,
-    eps: float,
-    norm: str = "Linf",
+    **named: Any,
 ) -> Features:
     """Returns the record of a network's layers: their noise over all images, and maps of the first `pictured`.
 
     x_adv: (N, C, H, W), what the attack made of the images.
     groups: names of modules to words for them. The layers of a group show one channel, on one scale: that which varies
-    most over the clean image in the first of them.
+    most over the clean image in the first of them.  named: the fields of the record that say whose they are.
     Raises InputError as `answers` does.
     """
     x, y = measure.on(model, images)
@@ -108,17 +105,13 @@ def feature_maps(
         ]
     return Features(
         dataset=images.dataset,
-        classifier=classifier,
-        defence=defence,
-        attack=attack,
-        eps=eps,
-        norm=norm,
         n=len(x),
         indices=tuple(images.indices[shown].tolist()),
         labels=tuple(images.classes[int(k)] for k in y[shown]),
         readings=_readings(model, images, x[shown], x_adv[shown], y[shown]),
         images=_pixels(torch.stack([x[shown], x_adv[shown]], 1)),
         layers=tuple(layers),
+        **named,
     )
 
 
