@@ -80,8 +80,8 @@ def evaluate(
         Runner(attempt_runner, model, groups, store, options, progress).run()
         if options.check:
             _judge(store, groups)
-        spent = float(store.about().get("seconds", 0.0)) + time.monotonic() - started
-        store.tell(finished=True, seconds=round(spent, 1))
+        spent = round(float(store.about().get("seconds", 0.0)) + time.monotonic() - started, 1)
+        store.tell(finished=True, seconds=spent)
         cases, rows = build_records(store)
         shown = pictured(store, cases, data, model, undefended, options.pictures, x.device)
         behind = "" if model.defence == "none" else f" behind {model.defence}"
