@@ -78,7 +78,7 @@ def evaluate(
         store.list_images(data.indices.tolist(), [data.classes[k] for k in data.labels.tolist()], digests(data))
         attempt_runner = AttemptRunner(attacker, undefended, data, x.device, options.seed, keeps=folder is not None)
         Runner(attempt_runner, model, groups, store, options, progress).run()
-        if options.check:
+        if options.check or options.extra_checks:
             _judge(store, groups)
         spent = round(float(store.about().get("seconds", 0.0)) + time.monotonic() - started, 1)
         store.tell(finished=True, seconds=spent)

@@ -18,8 +18,8 @@ class EvaluationOptions:
     seed: of everything that draws.
     batch: images that are worked on, and journaled, together; it changes no verdict.
     each: make every attack on every image, for a row of its own.
-    certify, curve, check: whether to try proofs, other radii, and the trust checks.
-    extra_checks: trust checks beside those that ship, plug-ins by name or functions of a `CheckContext`.
+    certify, curve, check: whether to try proofs, other radii, and the trust checks that ship.
+    extra_checks: further trust checks, plug-ins by name or functions of a `CheckContext`.
     pictures: how many images of each kind to keep for the report.
     """
 

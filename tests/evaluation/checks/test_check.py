@@ -136,10 +136,9 @@ def breaking(context):
     return 1 / 0
 
 
-def test_checks_of_ones_own_come_after_those_that_ship(context, sound, monkeypatch):
-    monkeypatch.setattr(checks.catalogue, "shipped", {"loss": checks.catalogue["loss"]})
+def test_checks_of_ones_own_come_after_those_that_ship(context, sound):
     extra = checks.named([darkness, of_no_norm, breaking])
-    found = checks.check(context(sound()), extra=extra)
+    found = checks.check(context(sound()), asked={"loss": checks.catalogue["loss"], **extra})
     assert [one.check.name for one in found] == ["loss", "darkness", "of no norm", "breaking"]
     assert found[0].check.claim == "The loss rises along an iterated attack."
     assert (found[1].check.claim, found[1].check.outcome) == ("Images are dark.", "pass")

@@ -98,17 +98,16 @@ _APART = 104_729
 
 
 def check(
-    context: CheckContext, progress: OnProgress | None = None, extra: Mapping[str, TrustCheck] | None = None
+    context: CheckContext, progress: OnProgress | None = None, asked: Mapping[str, TrustCheck] | None = None
 ) -> tuple[Finding, ...]:
-    """Returns what every check that ships says of a context, in the catalogue's order, and what further ones do.
+    """Returns what checks say of a context, in their order.
 
     One that the model cannot be asked for, as where it has no gradient or the norm no such attack, is not applicable.
     The model, its modes and torch's generators are as before.
-    progress: hears of checks done, those that failed as broken.  extra: further checks by name, as `named` gives them.
+    progress: hears of checks done, those that failed as broken.  asked: checks by name; those that ship unless told.
     """
     own = replace(context, seed=context.seed + _APART)
-    asked = {**catalogue.shipped, **(extra or {})}
-    found: list[Finding] = []
+    asked, found = catalogue.shipped if asked is None else asked, list[Finding]()
     for name, one in asked.items():
         with warnings.catch_warnings():  # that these are no logits is what a check of its own says
             warnings.filterwarnings("ignore", message="the model seems to return probabilities")

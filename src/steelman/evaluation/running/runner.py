@@ -42,6 +42,7 @@ class Runner:
         self.attempts, self.given, self.groups, self.store, self.options = attempt_runner, given, groups, store, options
         self.state = nothing_yet(len(attempt_runner.images), groups)
         self.chunks = list(torch.arange(len(attempt_runner.images)).split(options.batch))
+        self.checks = {**(checks.catalogue.shipped if options.check else {}), **checks.named(options.extra_checks)}
         self._places = {number: place for place, number in enumerate(attempt_runner.images.indices.tolist())}
         self._progress, self._title, self._furthest = progress, "", 0.0
         self._of, self._done = self._count(), 0
@@ -61,7 +62,7 @@ class Runner:
                     self.run_step(self._piece(group, attempt, 0, whole))
         for group in self._farthest():
             self._run_all(radii(self.attempts, self.state, self.groups, group, self.chunks))
-        for group in self.groups if self.options.check else ():
+        for group in self.groups if self.checks else ():
             self._trust(group)
         self._done = self._of
         self.on_progress(Progress(1, 1))
@@ -138,7 +139,7 @@ class Runner:
             return
         self._begin(f"checks {group.title}")
         context = check_context(self.attempts, self.state, self.given, group, self._broken_oblivious(group))
-        findings = checks.check(context, self.on_progress, checks.named(self.options.extra_checks))
+        findings = checks.check(context, self.on_progress, self.checks)
         for attack in (attack for finding in findings for attack in finding.escalate):
             for attempt in attempts(self.attempts.attacker, [attack]):
                 for chunk, rows in enumerate(self.chunks):
