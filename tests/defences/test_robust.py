@@ -112,10 +112,10 @@ def test_its_stand_in_is_flat_nowhere_and_draws_the_same_where_one_class_is_sure
 def test_an_attacker_who_knows_takes_the_stand_in():
     purifier, x = certified(lead=1e-4), images()
     attacker = probe_pipeline(_with_affine(purifier), x, torch.zeros(6, dtype=torch.int64))
-    assert any("shares" in way.title for way in attacker.ways)
-    (judged,) = (way for way in attacker.ways if "its judge" in way.title)
+    assert any("shares" in path.title for path in attacker.paths)
+    (judged,) = (path for path in attacker.paths if "its judge" in path.title)
     assert torch.equal(judged.gradient.stand_in(x), purifier.judge(x))
-    assert not attacker.blind
+    assert not attacker.gradient_masked
 
 
 @pytest.mark.parametrize("kind", [RobustAutoencoder, CertifiedAutoencoder])

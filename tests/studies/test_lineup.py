@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from steelman import data, defences, models
-from steelman.evaluation.measure import OnProgress
 from steelman.evaluation.running.attempt_runner import AttemptRunner
 from steelman.pipeline import Pipeline
+from steelman.progress import OnProgress
 from steelman.records import WORST, Row
 from steelman.studies import all_defences
 

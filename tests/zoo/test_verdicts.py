@@ -8,6 +8,7 @@ from steelman.attacks import standard
 from steelman.evaluation.evaluate import evaluate
 from steelman.evaluation.options import Defended, EvaluationOptions
 from steelman.norms import Linf
+from steelman.records import Trust
 
 from . import zoo
 from .judge import images
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:the model seems to return probab
 QUICK = ("nan-gradient", "probabilities", "undefended-0.3")
 
 
-def verdict(name: str, n: int) -> tuple[str, float]:
+def verdict(name: str, n: int) -> tuple[Trust, float]:
     """The word of the verdict, and the share that survives."""
     specimen = zoo[name]
     bare = specimen.undefended() if specimen.undefended is not None else None
@@ -32,10 +33,10 @@ def judged(name: str, n: int) -> None:
     specimen = zoo[name]
     word, share = verdict(name, n)
     if specimen.sound:
-        assert word == "holds up"
+        assert word == Trust.TRUSTED
         assert share == pytest.approx(specimen.truth, abs=0.05)
     else:
-        assert word == "inflated" or share <= specimen.truth + 0.05
+        assert word == Trust.INFLATED or share <= specimen.truth + 0.05
 
 
 @pytest.mark.parametrize("name", QUICK)

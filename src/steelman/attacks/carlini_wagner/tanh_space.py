@@ -32,7 +32,10 @@ def to_image(w: Tensor, threat: Threat) -> Tensor:
 def to_variable(x: Tensor, threat: Threat) -> Tensor:
     """Returns (N, *S): the variables of images in the box."""
     middle, half = _box(threat)
-    return x.clone() if half is None else torch.atanh(((x - middle) * (SHRINK / half)).clamp_(-SHRINK, SHRINK))
+    if half is None:
+        return x.clone()
+    z = ((x - middle) * (SHRINK / half)).clamp_(-SHRINK, SHRINK)
+    return (z.log1p() - z.neg().log1p_()) / 2  # torch.atanh rounds by an element's place in the batch
 
 
 def slope(x: Tensor, threat: Threat) -> Tensor | float:
