@@ -26,7 +26,7 @@ EXAMPLES = """examples:
 
 NOTE = (
     "Static: every attack was made on the classifier alone. Only attacked images that broke it count as positives, "
-    "and only clean images that it reads right as negatives."
+    "and only clean images that it classifies correctly as negatives."
 )
 
 MET = (
