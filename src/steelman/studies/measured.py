@@ -26,14 +26,16 @@ def attacked(
     attacks: AttackLike | Sequence[AttackLike],
     *,
     seed: int,
+    each: bool = True,
     folder: Path | None = None,
     progress: OnProgress | None = None,
 ) -> Evaluation:
     """Returns what each of these attacks leaves of all of these images, and what all of one threat leave.
 
+    each: whether every attack is made on every image, or on what those before it left.
     folder: where it is journaled; a killed one goes on there.
     """
-    return evaluate(pipeline, images, attacks, replace(EACH, seed=seed), folder=folder, progress=progress)
+    return evaluate(pipeline, images, attacks, replace(EACH, seed=seed, each=each), folder=folder, progress=progress)
 
 
 def kept(
@@ -45,5 +47,5 @@ def kept(
     progress: OnProgress | None = None,
 ) -> Tensor:
     """Returns (N,) bool, in the order of their indices: which images survive all of these attacks of one threat."""
-    (case,) = attacked(Defended(pipeline, None), images, attacks, seed=seed, progress=progress).cases
+    (case,) = attacked(Defended(pipeline, None), images, attacks, seed=seed, each=False, progress=progress).cases
     return torch.tensor([sample.kept for sample in case.samples])
